@@ -1,0 +1,25 @@
+import { Hono } from 'hono'
+import { answerErrors, answerNotFound } from './middleware/answer-errors.ts'
+import { authenticate } from './middleware/authenticate.ts'
+import { refuseOtherMethods } from './middleware/refuse-other-methods.ts'
+import { requestContext } from './middleware/request-context.ts'
+import { accountRoutes } from './routes/accounts.ts'
+import { operationsRoutes } from './routes/operations.ts'
+import { transferRoutes } from './routes/transfers.ts'
+import { trialBalanceRoutes } from './routes/trial-balance.ts'
+import type { Deps, Env } from './deps.ts'
+
+/** The whole HTTP interface. It does no I/O until a request comes. */
+export function createApp(deps: Deps): Hono<Env> {
+  const app = new Hono<Env>()
+  app.use(requestContext(deps))
+  app.onError(answerErrors(deps))
+  app.notFound(answerNotFound())
+  app.use('/v1/*', authenticate(deps))
+  app.route('/', operationsRoutes(deps))
+  app.route('/v1/accounts', accountRoutes(deps))
+  app.route('/v1/transfers', transferRoutes(deps))
+  app.route('/v1/trial-balance', trialBalanceRoutes(deps))
+  refuseOtherMethods(app)
+  return app
+}

@@ -1,0 +1,36 @@
+import type { Log } from '@payonce/core/log'
+import type { Metrics } from '@payonce/core/metrics'
+import type { NewId } from '@payonce/core/ids'
+import type { Pool } from '@payonce/core/db/client'
+import type { AccountFactsReader } from '@payonce/core/ledger/account-facts'
+import type { SettlementQueue } from '@payonce/core/queue/queues'
+import type { ApiKeyOwner } from '@payonce/core/tenants/api-key'
+import type { Accepter } from '@payonce/core/transfers/accept'
+import type { Watcher } from '@payonce/core/transfers/watch'
+
+/** What the API is made of; built in main.ts, passed to createApp. */
+export type Deps = {
+  log: Log
+  metrics: Metrics
+  newId: NewId
+  /** Reads, account changes and cancels. */
+  pool: Pool
+  accountFacts: AccountFactsReader
+  accepter: Accepter
+  watcher: Watcher
+  queue: Pick<SettlementQueue, 'backend' | 'count'>
+  /** What clients call this server, without a slash at the end. */
+  publicUrl: string
+  metricsToken?: string | undefined
+  /** Whether the process is stopping: then connections are asked to close. */
+  isStopping(): boolean
+}
+
+/** What middleware finds out about a request. */
+export type Variables = {
+  requestId: string
+  log: Log
+  owner: ApiKeyOwner
+}
+
+export type Env = { Variables: Variables }

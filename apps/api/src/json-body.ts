@@ -1,0 +1,185 @@
+import { visit } from 'jsonc-parser'
+import { Problem } from './problem.ts'
+import type { Context } from 'hono'
+
+/** The largest body, in bytes. */
+export const MAX_BODY_BYTES = 64 * 1024
+/** The deepest nesting of objects and arrays. */
+export const MAX_DEPTH = 32
+
+/**
+ * Reads the body of a request as strict JSON. Throws a `Problem` for a body that is too large, no
+ * JSON, or whose JSON two readers might understand differently: see `parseStrictJson`.
+ */
+export async function readJsonBody(c: Context): Promise<unknown> {
+  requireJson(c)
+  const bytes = await readBytes(c)
+  return parseStrictJson(decode(bytes))
+}
+
+/** As `readJsonBody`; an empty body counts as `{}`, with or without a content type. */
+export async function readOptionalJsonBody(c: Context): Promise<unknown> {
+  const bytes = await readBytes(c)
+  if (bytes.byteLength === 0) return {}
+  requireJson(c)
+  return parseStrictJson(decode(bytes))
+}
+
+function requireJson(c: Context): void {
+  const type = c.req.header('content-type') ?? ''
+  if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(type)) {
+    throw new Problem('unsupported_media_type', 'Send the body as Content-Type: application/json.')
+  }
+  if ((c.req.header('content-encoding') ?? 'identity') !== 'identity') {
+    throw new Problem('unsupported_media_type', 'Send the body without a Content-Encoding.')
+  }
+}
+
+/** A body of a known length is refused before it is read; any other one as soon as it is too long. */
+async function readBytes(c: Context): Promise<Uint8Array> {
+  const length = c.req.header('content-length')
+  if (length !== undefined && c.req.header('transfer-encoding') === undefined) {
+    if (Number(length) > MAX_BODY_BYTES) throw tooLarge()
+    return new Uint8Array(await c.req.arrayBuffer())
+  }
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of c.req.raw.body ?? []) {
+    size += chunk.byteLength
+    if (size > MAX_BODY_BYTES) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(): Problem {
+  return new Problem('body_too_large', `Send at most ${MAX_BODY_BYTES} bytes.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    throw new Problem('invalid_json', 'The body is not valid UTF-8.')
+  }
+}
+
+/**
+ * Parses JSON by RFC 8259, and refuses what the standard lets readers understand differently
+ * (I-JSON, RFC 7493): a name twice in one object, and numbers that are no integers between
+ * ±(2^53 - 1) in their text, since rounding would make two amounts one.
+ */
+export function parseStrictJson(text: string): unknown {
+  const value = parseJson(text)
+  new StrictJsonCheck(text).run()
+  return value
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    const reason = error instanceof SyntaxError ? error.message : 'unreadable'
+    throw new Problem('invalid_json', `The body is not valid JSON: ${reason.slice(0, 200)}.`)
+  }
+}
+
+type Path = () => (string | number)[]
+
+/** Walks through text that is known to be JSON, and throws a `Problem` at the first fault. */
+class StrictJsonCheck {
+  readonly #text: string
+  readonly #openObjects: Set<string>[] = []
+  #depth = 0
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  run(): void {
+    visit(
+      this.#text,
+      {
+        onObjectBegin: () => {
+          this.#enter()
+          this.#openObjects.push(new Set())
+        },
+        onObjectEnd: () => {
+          this.#depth -= 1
+          this.#openObjects.pop()
+        },
+        onArrayBegin: () => this.#enter(),
+        onArrayEnd: () => {
+          this.#depth -= 1
+        },
+        onObjectProperty: (name, _offset, _length, _line, _column, path) =>
+          this.#checkName(name, path),
+        onLiteralValue: (value, offset, length, _line, _column, path) => {
+          if (typeof value === 'number') this.#checkNumber(offset, length, path)
+        },
+      },
+      { disallowComments: true },
+    )
+  }
+
+  #enter(): void {
+    this.#depth += 1
+    if (this.#depth > MAX_DEPTH) {
+      throw new Problem('invalid_body', `The JSON is nested deeper than ${MAX_DEPTH} levels.`)
+    }
+  }
+
+  #checkName(name: string, path: Path): void {
+    const names = this.#openObjects.at(-1)
+    const param = toPointer([...path(), name])
+    if (name === '__proto__') {
+      throw new Problem('unknown_field', 'The member __proto__ is not allowed.', { param })
+    }
+    if (names?.has(name)) {
+      throw new Problem('duplicate_member', 'Name each member once.', { param })
+    }
+    names?.add(name)
+  }
+
+  #checkNumber(offset: number, length: number, path: Path): void {
+    if (isExactInteger(this.#text.slice(offset, offset + length))) return
+    const param = toPointer(path())
+    throw new Problem(
+      amountMembers.has(param.slice(param.lastIndexOf('/') + 1))
+        ? 'invalid_amount'
+        : 'invalid_field',
+      'Send a whole number between -9007199254740991 and 9007199254740991.',
+      { param },
+    )
+  }
+}
+
+/** The members that hold minor units: what is wrong with their number is wrong with an amount. */
+export const amountMembers: ReadonlySet<string> = new Set(['amount', 'overdraft_limit'])
+
+const numberForm = /^-?\d+(?:\.(\d*?)0*)?(?:[eE]([+-]?\d+))?$/
+
+/** Whether the text of a JSON number names, without rounding, an integer that a double holds. */
+export function isExactInteger(text: string): boolean {
+  if (!Number.isSafeInteger(Number(text))) return false
+  const match = numberForm.exec(text)
+  if (match === null) return false
+  const [, fraction = '', exponent = '0'] = match
+  return fraction.length <= Number(exponent) || isNegativeExponentOfZeros(text, Number(exponent))
+}
+
+/** `1000e-3` is 1: the digits that the exponent cuts off have to be zeros. */
+function isNegativeExponentOfZeros(text: string, exponent: number): boolean {
+  const digits = text.replace(/[eE].*$/, '').replace(/^-/, '')
+  if (exponent >= 0 || digits.includes('.')) return false
+  return /^0*$/.test(digits.slice(exponent))
+}
+
+/** A JSON pointer (RFC 6901) to a member. */
+export function toPointer(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
+}

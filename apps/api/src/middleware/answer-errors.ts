@@ -1,0 +1,62 @@
+import { isTransient } from '@payonce/core/db/transient'
+import { GroupCommitFull } from '@payonce/core/group-commit'
+import { KeyInFlightError } from '@payonce/core/transfers/accept'
+import { Problem, renderProblem } from '../problem.ts'
+import type { ErrorHandler, NotFoundHandler } from 'hono'
+import type { Deps, Env } from '../deps.ts'
+
+/** Turns whatever a handler throws into an answer; bugs are logged, and tell the client nothing. */
+export function answerErrors(deps: Pick<Deps, 'publicUrl'>): ErrorHandler<Env> {
+  return function answerError(error, c) {
+    const problem = toProblem(error)
+    if (problem.code === 'internal_error') c.var.log.error({ error }, 'request failed')
+    else if (problem.status >= 500) c.var.log.warn({ error }, 'request could not be served')
+    const body = renderProblem(problem, c.var.requestId, deps.publicUrl)
+    return c.body(body, problem.status, {
+      'content-type': 'application/problem+json',
+      ...problem.headers,
+    })
+  }
+}
+
+export function answerNotFound(): NotFoundHandler<Env> {
+  return function refuseUnknownRoute() {
+    throw new Problem('not_found', 'There is no such route.')
+  }
+}
+
+/** 1 s: most outages of a second are over by then, and a client that waits longer loses nothing. */
+const retryAfter = { 'retry-after': '1' }
+
+function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error
+  if (error instanceof KeyInFlightError) {
+    return new Problem(
+      'idempotency_in_flight',
+      'A request with this key is still being accepted: send the same request again.',
+      { headers: retryAfter, cause: error },
+    )
+  }
+  if (error instanceof GroupCommitFull) {
+    return new Problem(
+      'overloaded',
+      'Too much is in progress: send the same request again later.',
+      {
+        headers: retryAfter,
+        cause: error,
+      },
+    )
+  }
+  if (isTransient(error)) {
+    return new Problem(
+      'service_unavailable',
+      'The database is away for a moment: send the same request, with the same key, again.',
+      { headers: retryAfter, cause: error },
+    )
+  }
+  return new Problem(
+    'internal_error',
+    'Something failed on our side. Sending the same request with the same key again is safe.',
+    { cause: error },
+  )
+}

@@ -1,0 +1,220 @@
+import { createHash } from 'node:crypto'
+import { Hono, type Context } from 'hono'
+import { decodeId, encodeId } from '@payonce/core/ids'
+import { findKey, matches } from '@payonce/core/idempotency/known-key'
+import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
+import { cancelTransfer } from '@payonce/core/transfers/cancel'
+import { findSettled, findTransfer } from '@payonce/core/transfers/find'
+import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
+import {
+  isSettled,
+  queuedTransfer,
+  type Transfer,
+  type TransferCommand,
+} from '@payonce/core/transfers/transfer'
+import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
+import { fingerprintOf, keyReused, requireIdempotencyKey } from '../idempotency-key.ts'
+import { readJsonBody, readOptionalJsonBody } from '../json-body.ts'
+import { preferredWait } from '../prefer.ts'
+import { Problem } from '../problem.ts'
+import { emptyBody, keyedQuery, newTransfer, noQuery, transferQuery } from '../schemas.ts'
+import { validateBody, validateQuery } from '../validate.ts'
+import { viewList, viewTransfer } from '../views.ts'
+import type { AcceptanceRequest } from '@payonce/core/transfers/accept'
+import type { Deps, Env } from '../deps.ts'
+
+/** 1 s: a worker settles in milliseconds, so whoever asks again after a second has an answer. */
+const retryAfterSeconds = '1'
+
+export function transferRoutes(deps: Deps): Hono<Env> {
+  const { pool, newId, accepter, watcher, accountFacts, metrics, publicUrl } = deps
+  const routes = new Hono<Env>()
+
+  routes.post('/', async function sendTransfer(c) {
+    validateQuery(keyedQuery, c.req.queries())
+    const body = await readJsonBody(c)
+    const sent = validateBody(newTransfer, body)
+    const command: TransferCommand = { kind: 'transfer', ...sent, amount: BigInt(sent.amount) }
+    const idempotencyKey = requireIdempotencyKey(c, publicUrl)
+    const wait = preferredWait(c)
+    const request: AcceptanceRequest = {
+      tenantId: c.var.owner.tenantId,
+      id: newId(),
+      idempotencyKey,
+      fingerprint: fingerprintOf(c, body),
+      command,
+    }
+    const { isReplay, ...accepted } = await acceptOrReplay(request)
+    const ref = { tenantId: request.tenantId, transferId: accepted.id }
+    c.header('location', `/v1/transfers/${encodeId('transfer', accepted.id)}`)
+    if (isReplay) {
+      metrics.replayed.inc()
+      c.header('idempotent-replayed', 'true')
+    }
+    if (wait !== undefined) {
+      const settled = await watcher.wait(ref, { timeoutMs: wait * 1_000, signal: c.req.raw.signal })
+      c.header('preference-applied', `wait=${wait}`)
+      if (settled !== undefined) return c.json(viewTransfer(settled), 200)
+    }
+    if (isReplay) c.header('payonce-status', await currentStatus(ref))
+    c.header('retry-after', retryAfterSeconds)
+    const queued = queuedTransfer({ ...accepted, tenantId: ref.tenantId, idempotencyKey, command })
+    return c.json(viewTransfer(queued), 202)
+  })
+
+  /**
+   * The order of the checks is the contract: a known key is answered before anything is looked up
+   * that the first request did not depend on.
+   */
+  async function acceptOrReplay(
+    request: AcceptanceRequest,
+  ): Promise<{ id: string; acceptedAt: Date; isReplay: boolean }> {
+    const refusal = await refusalOf(request)
+    if (refusal !== undefined) {
+      const known = await findKey(pool, request.tenantId, request.idempotencyKey)
+      if (known === undefined) throw refusal
+      if (!matches(known, request.fingerprint)) throw keyReused()
+      return { id: known.resourceId, acceptedAt: known.acceptedAt, isReplay: true }
+    }
+    const acceptance = await accepter.accept(request)
+    if (acceptance.result === 'mismatched') throw keyReused()
+    const { id, acceptedAt } = acceptance
+    return { id, acceptedAt, isReplay: acceptance.result === 'replayed' }
+  }
+
+  /** What can never become right, and so is refused before the key is used up. */
+  async function refusalOf({ tenantId, command }: AcceptanceRequest): Promise<Problem | undefined> {
+    const { source, destination, currency } = command
+    if (source === destination) {
+      return new Problem('same_account', 'Name two different accounts.', { param: '/destination' })
+    }
+    const facts = await accountFacts.read(tenantId, [source, destination])
+    for (const member of ['source', 'destination'] as const) {
+      const account = facts.get(command[member])
+      const param = `/${member}`
+      if (account === undefined) {
+        return new Problem('account_not_found', 'There is no such account.', { param })
+      }
+      if (account.currency !== currency) {
+        return new Problem('currency_mismatch', `The account holds ${account.currency}.`, { param })
+      }
+    }
+    return undefined
+  }
+
+  async function currentStatus(ref: { tenantId: string; transferId: string }): Promise<string> {
+    const [settled] = await findSettled(pool, [ref])
+    return settled?.status ?? 'queued'
+  }
+
+  routes.get('/', async function listTransfersOfTenant(c) {
+    const query = validateQuery(transferQuery, c.req.queries())
+    const { tenantId } = c.var.owner
+    if (query.idempotency_key !== undefined) {
+      const found = await findByKey(tenantId, query.idempotency_key)
+      return c.json(viewList(found.map(viewTransfer), undefined))
+    }
+    const scope = { list: `transfers/${query.account ?? ''}`, tenantId }
+    const { transfers, next } = await listTransfers(
+      pool,
+      {
+        tenantId,
+        accountId: query.account,
+        status: query.status,
+        createdAfter: query.created_after,
+        createdBefore: query.created_before,
+      },
+      {
+        after:
+          query.cursor === undefined ? undefined : toPosition(decodeCursor(scope, query.cursor)),
+        limit: query.limit,
+      },
+    )
+    const nextCursor = next && encodeCursor(scope, fromPosition(next))
+    return c.json(viewList(transfers.map(viewTransfer), nextCursor))
+  })
+
+  async function findByKey(tenantId: string, text: string): Promise<Transfer[]> {
+    const key = parseIdempotencyKey(text)
+    if (key === undefined) {
+      throw new Problem('invalid_parameter', 'The query parameter idempotency_key is no key.')
+    }
+    const known = await findKey(pool, tenantId, key)
+    if (known?.resource !== 'transfer') return []
+    const transfer = await findTransfer(pool, { tenantId, transferId: known.resourceId })
+    return transfer === undefined ? [] : [transfer]
+  }
+
+  routes.get('/:id', async function readTransfer(c) {
+    validateQuery(noQuery, c.req.queries())
+    const ref = transferRefIn(c)
+    const wait = preferredWait(c)
+    let transfer = await findTransfer(pool, ref)
+    if (transfer === undefined) throw noSuchTransfer()
+    if (wait !== undefined) {
+      c.header('preference-applied', `wait=${wait}`)
+      if (!isSettled(transfer)) {
+        const timeoutMs = wait * 1_000
+        transfer =
+          (await watcher.wait(ref, { timeoutMs, signal: c.req.raw.signal })) ??
+          (await findTransfer(pool, ref)) ??
+          transfer
+      }
+    }
+    if (!isSettled(transfer)) c.header('retry-after', retryAfterSeconds)
+    return withEntityTag(c, JSON.stringify(viewTransfer(transfer)))
+  })
+
+  routes.post('/:id/cancel', async function cancel(c) {
+    validateQuery(keyedQuery, c.req.queries())
+    const ref = transferRefIn(c)
+    validateBody(emptyBody, await readOptionalJsonBody(c))
+    const canceled = await cancelTransfer({ pool, newId }, ref)
+    if (canceled.result === 'not_found') throw noSuchTransfer()
+    if (canceled.result === 'already_settled') {
+      const { status } = canceled.transfer
+      throw new Problem('transfer_already_settled', `The transfer is settled already: ${status}.`)
+    }
+    return c.json(viewTransfer(canceled.transfer))
+  })
+
+  return routes
+}
+
+function transferRefIn(c: Context<Env>): { tenantId: string; transferId: string } {
+  const transferId = decodeId('transfer', c.req.param('id') ?? '')
+  if (transferId === undefined) throw noSuchTransfer()
+  return { tenantId: c.var.owner.tenantId, transferId }
+}
+
+function noSuchTransfer(): Problem {
+  return new Problem('not_found', 'There is no such transfer.')
+}
+
+/** A strong validator (RFC 9110, section 8.8): the hash of the very bytes that are sent. */
+function withEntityTag(c: Context<Env>, body: string): Response {
+  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  c.header('etag', tag)
+  const known = c.req
+    .header('if-none-match')
+    ?.split(',')
+    .map((one) => one.trim().replace(/^W\//, ''))
+  if (known?.includes(tag) || known?.includes('*')) return c.body(null, 304)
+  return c.body(body, 200, { 'content-type': 'application/json' })
+}
+
+const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+function fromPosition(position: ListPosition): string[] {
+  return position.order === 'id'
+    ? [position.id]
+    : [position.id, position.settledAt.toISOString(), position.seq]
+}
+
+function toPosition([id = '', settledAt, seq = '']: string[]): ListPosition {
+  if (!uuidForm.test(id)) throw invalidCursor()
+  if (settledAt === undefined) return { order: 'id', id }
+  const time = new Date(settledAt)
+  if (Number.isNaN(time.getTime()) || !/^\d{1,19}$/.test(seq)) throw invalidCursor()
+  return { order: 'book', id, settledAt: time, seq }
+}

@@ -1,0 +1,148 @@
+import { z } from 'zod'
+import { decodeId, encodeId, type IdKind } from '@payonce/core/ids'
+import { isCurrency } from '@payonce/core/money'
+
+/*
+ * The requests as they are validated. Members that are not listed are refused. What is checked here
+ * is shape alone; what needs the database is checked later, in the order of docs/ARCHITECTURE.md.
+ */
+
+/**
+ * Controls (but tab, line feed and carriage return), marks that reverse the direction of text, and
+ * halves of characters: they disguise text, break logs, or cannot be stored.
+ */
+const forbiddenText =
+  // oxlint-disable-next-line no-control-regex -- finding control characters is the point
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]|\p{Surrogate}/u
+
+/** A text of at most `max` characters (code points, as a person counts them). */
+export function text(max: number, min = 0) {
+  return z
+    .string({ error: 'Expected a text' })
+    .refine((value) => codePoints(value) <= max, { error: `At most ${max} characters are allowed` })
+    .refine((value) => value.length >= min, { error: 'The text must not be empty' })
+    .refine((value) => !forbiddenText.test(value), {
+      error: 'Control characters, bidirectional overrides and lone surrogates are not allowed',
+      params: { code: 'invalid_text' },
+    })
+}
+
+function codePoints(value: string): number {
+  let count = 0
+  for (const _ of value) count += 1
+  return count
+}
+
+const wrongAmount = 'Send a whole number of minor units, from 1 to 9007199254740991'
+const wrongLimit = 'Send a whole number of minor units, from 0 to 9007199254740991'
+
+const amount = z
+  .int({ error: wrongAmount })
+  .min(1, wrongAmount)
+  .max(Number.MAX_SAFE_INTEGER, wrongAmount)
+
+const overdraftLimit = z
+  .int({ error: wrongLimit })
+  .min(0, wrongLimit)
+  .max(Number.MAX_SAFE_INTEGER, wrongLimit)
+
+const currency = z
+  .string({ error: 'Send an ISO 4217 code such as EUR' })
+  .refine(isCurrency, { error: 'Send an ISO 4217 code such as EUR' })
+
+export const MAX_METADATA_PAIRS = 50
+const metadataKey = text(40, 1)
+const metadataValue = text(500)
+
+function hasFewPairs(pairs: object): boolean {
+  return Object.keys(pairs).length <= MAX_METADATA_PAIRS
+}
+
+const tooManyPairs = { error: `At most ${MAX_METADATA_PAIRS} pairs are allowed` }
+
+const metadata = z
+  .record(metadataKey, metadataValue, { error: 'Send an object of texts' })
+  .refine(hasFewPairs, tooManyPairs)
+
+const metadataChange = z
+  .record(metadataKey, metadataValue.nullable(), { error: 'Send an object of texts, or null' })
+  .refine(hasFewPairs, tooManyPairs)
+
+/** An id of this kind, turned into the uuid that is stored. */
+export function id(kind: IdKind) {
+  const example = encodeId(kind, '0190f0e0-0000-7000-8000-000000000000')
+  return z.string({ error: `Send an id such as ${example}` }).transform((value, context) => {
+    const uuid = decodeId(kind, value)
+    if (uuid !== undefined) return uuid
+    context.addIssue({
+      code: 'custom',
+      message: `Send an id such as ${example}`,
+      params: { code: 'invalid_id' },
+    })
+    return z.NEVER
+  })
+}
+
+export const newAccount = z.strictObject({
+  currency,
+  kind: z
+    .enum(['internal', 'external'], { error: 'Send internal or external' })
+    .default('internal'),
+  name: text(200).nullable().default(null),
+  reference: text(200, 1).nullable().default(null),
+  overdraft_limit: overdraftLimit.default(0),
+  metadata: metadata.default({}),
+})
+
+export const accountChange = z.strictObject({
+  status: z.enum(['open', 'frozen', 'closed'], { error: 'Send open, frozen or closed' }).optional(),
+  name: text(200).nullable().optional(),
+  overdraft_limit: overdraftLimit.optional(),
+  metadata: metadataChange.nullable().optional(),
+})
+
+export const newTransfer = z.strictObject({
+  source: id('account'),
+  destination: id('account'),
+  amount,
+  currency,
+  description: text(500).nullable().default(null),
+  metadata: metadata.default({}),
+})
+
+export const emptyBody = z.strictObject({})
+
+const limit = z
+  .string()
+  .regex(/^\d{1,3}$/, 'expected a number from 1 to 100')
+  .transform(Number)
+  .refine((value) => value >= 1 && value <= 100, { error: 'expected a number from 1 to 100' })
+  .default(10)
+
+/** 2 KB: far above any cursor of ours. */
+const cursor = z.string().max(2_048).optional()
+
+const time = z.iso
+  .datetime({ offset: true, error: 'expected a time such as 2026-01-31T12:00:00Z' })
+  .transform((value) => new Date(value))
+
+export const page = { limit, cursor }
+
+export const accountQuery = z.strictObject({ ...page, reference: text(200, 1).optional() })
+export const entryQuery = z.strictObject(page)
+export const noQuery = z.strictObject({})
+export const keyedQuery = z.strictObject({ idempotency_key: z.string().optional() })
+
+export const transferQuery = z.strictObject({
+  ...page,
+  idempotency_key: z.string().optional(),
+  account: id('account').optional(),
+  status: z
+    .enum(['queued', 'succeeded', 'failed', 'canceled'], {
+      error: 'expected queued, succeeded, failed or canceled',
+    })
+    .optional(),
+  kind: z.enum(['transfer'], { error: 'expected transfer' }).optional(),
+  created_after: time.optional(),
+  created_before: time.optional(),
+})

@@ -1,0 +1,70 @@
+import { amountMembers, toPointer } from './json-body.ts'
+import { Problem, type ProblemCode } from './problem.ts'
+import type { z } from 'zod'
+
+/** Checks a body against its schema. Throws the `Problem` of the first fault, with its pointer. */
+export function validateBody<T extends z.ZodType>(schema: T, body: unknown): z.infer<T> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new Problem('invalid_body', 'Send a JSON object.')
+  }
+  const result = schema.safeParse(body)
+  if (result.success) return result.data
+  throw toProblem(result.error.issues)
+}
+
+/** Checks query parameters. Unknown ones are refused: a misspelt filter must not show everything. */
+export function validateQuery<T extends z.ZodType>(
+  schema: T,
+  query: Record<string, string[]>,
+): z.infer<T> {
+  const twice = Object.keys(query).find((name) => (query[name]?.length ?? 0) > 1)
+  if (twice !== undefined) {
+    throw new Problem('invalid_parameter', `Give the query parameter ${clip(twice)} once.`)
+  }
+  const single = Object.fromEntries(Object.entries(query).map(([name, [value]]) => [name, value]))
+  const result = schema.safeParse(single)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new Problem(
+    'invalid_parameter',
+    issue?.code === 'unrecognized_keys'
+      ? `The query parameter ${clip(issue.keys[0] ?? '')} is unknown here.`
+      : `The query parameter ${String(issue?.path[0])} cannot be used: ${issue?.message}.`,
+  )
+}
+
+function toProblem(issues: readonly z.core.$ZodIssue[]): Problem {
+  const unknown = issues.find((issue) => issue.code === 'unrecognized_keys')
+  if (unknown !== undefined) {
+    const param = toPointer([...unknown.path, unknown.keys[0] ?? ''])
+    return new Problem('unknown_field', 'This member is unknown here: leave it out.', { param })
+  }
+  const issue = issues[0]
+  if (issue === undefined) return new Problem('invalid_body', 'The body cannot be used.')
+  const param = toPointer(issue.path)
+  return new Problem(codeOf(issue), sentence(issue.message), { param })
+}
+
+const codeOfMember: Readonly<Record<string, ProblemCode>> = {
+  currency: 'invalid_currency',
+  destination: 'invalid_id',
+  source: 'invalid_id',
+}
+
+/** A schema names its code with `params: { code }`; else the member decides, else the general one. */
+function codeOf(issue: z.core.$ZodIssue): ProblemCode {
+  if (issue.code === 'custom' && typeof issue.params?.['code'] === 'string') {
+    return issue.params['code'] as ProblemCode
+  }
+  const member = String(issue.path.at(-1))
+  if (amountMembers.has(member)) return 'invalid_amount'
+  return codeOfMember[member] ?? 'invalid_field'
+}
+
+function sentence(message: string): string {
+  return message.endsWith('.') ? message : `${message}.`
+}
+
+function clip(text: string): string {
+  return JSON.stringify(text.slice(0, 40))
+}

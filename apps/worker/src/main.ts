@@ -1,0 +1,106 @@
+import { createClock } from '@payonce/core/clock'
+import { readWorkerConfig, type WorkerConfig } from '@payonce/core/config'
+import { createPool } from '@payonce/core/db/client'
+import { requireDurability } from '@payonce/core/db/durability'
+import { createIdGenerator } from '@payonce/core/ids'
+import { createLog, type Log } from '@payonce/core/log'
+import { createMetrics, watchPools, type Metrics } from '@payonce/core/metrics'
+import { runUntilSignal } from '@payonce/core/process'
+import { inspectQueue } from '@payonce/core/queue/inspect'
+import { createSettlementQueue, createSettlementWorker } from '@payonce/core/queue/queues'
+import { createSettler } from '@payonce/core/transfers/settle'
+import { readSweepState } from '@payonce/core/transfers/unsettled'
+import { startProbeServer } from './probe-server.ts'
+import { createSweeper } from './sweeps/unsettled.ts'
+
+export type StartedWorker = {
+  /** Ends the jobs in hand, gives back the sweep's lease and closes everything. Safe to call twice. */
+  close(): Promise<void>
+}
+
+/** 8 s for the jobs in hand, so that the whole stop takes less than the usual 10 s. */
+const drainTimeoutMs = 8_000
+
+/**
+ * Starts a worker: it settles what is rung, and sweeps for what is not. Start as many as are wanted.
+ * Throws where it cannot start, with a message that says what to do.
+ */
+export async function startWorker(
+  config: WorkerConfig,
+  shared: { log?: Log; metrics?: Metrics } = {},
+): Promise<StartedWorker> {
+  const log = shared.log ?? createLog({ name: 'payonce-worker', level: config.LOG_LEVEL })
+  const metrics = shared.metrics ?? createMetrics()
+  const onError = (error: unknown) => log.warn({ error }, 'a connection failed')
+  const newId = createIdGenerator(createClock().nowMs)
+  const pool = createPool({
+    databaseUrl: config.DATABASE_URL,
+    name: 'worker',
+    maxConnections: config.WORKER_CONNECTIONS,
+    onError,
+  })
+  await requireDurability(pool)
+  const queueOptions = {
+    databaseUrl: config.DATABASE_URL,
+    redisUrl: config.REDIS_URL,
+    namespace: config.QUEUE_NAMESPACE,
+    onError,
+  }
+  const queue = createSettlementQueue(queueOptions)
+  await inspectQueue(queue, log)
+  const settler = createSettler({
+    pool,
+    newId,
+    onFlush: ({ outcomes, commands, durationMs }) => {
+      for (const { status } of outcomes) metrics.settled.inc({ status })
+      metrics.settlementBatch.observe(commands)
+      metrics.settlementDuration.observe(durationMs / 1_000)
+    },
+    onParked: (ref, error) => {
+      metrics.parked.inc()
+      log.error({ ...ref, error }, 'a transfer could not be settled and is tried again later')
+    },
+  })
+  const worker = createSettlementWorker(queueOptions, {
+    concurrency: config.WORKER_CONCURRENCY,
+    process: settler.settle,
+  })
+  const sweeper = createSweeper({ pool, queue, holder: newId(), metrics, log })
+  watchPools(metrics, { worker: pool })
+  const isReady = () =>
+    readSweepState(pool).then(
+      () => true,
+      () => false,
+    )
+  const probes =
+    config.WORKER_PORT === undefined
+      ? undefined
+      : await startProbeServer({
+          host: config.WORKER_HOST,
+          port: config.WORKER_PORT,
+          metrics,
+          isReady,
+          log,
+        })
+  worker.start()
+  sweeper.start()
+  log.info({ queue: queue.backend, concurrency: config.WORKER_CONCURRENCY }, 'worker is running')
+
+  async function stop(): Promise<void> {
+    await worker.close(drainTimeoutMs)
+    await settler.drained()
+    await sweeper.stop()
+    probes?.closeAllConnections()
+    probes?.close()
+    await queue.close().catch(onError)
+    await pool.end()
+    log.info('worker has stopped')
+  }
+
+  let closing: Promise<void> | undefined
+  return { close: () => (closing ??= stop()) }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  await runUntilSignal('payonce-worker', () => startWorker(readWorkerConfig()))
+}

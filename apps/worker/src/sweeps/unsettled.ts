@@ -1,0 +1,194 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  countDeferred,
+  dropSweepLease,
+  findDeferredDue,
+  findUnsettled,
+  positionAt,
+  readHorizon,
+  recordSweep,
+  takeSweepLease,
+  type Unsettled,
+} from '@payonce/core/transfers/unsettled'
+import type { Log } from '@payonce/core/log'
+import type { Metrics } from '@payonce/core/metrics'
+import type { Pool } from '@payonce/core/db/client'
+import type { Ring, SettlementQueue } from '@payonce/core/queue/queues'
+
+/**
+ * The periodic search for commands that are due and not settled: it rings them, so that no payment
+ * depends on the queue's memory. One process sweeps at a time, by a lease.
+ */
+export type Sweeper = {
+  start(): void
+  stop(): Promise<void>
+}
+
+export type SweeperOptions = {
+  pool: Pool
+  queue: Pick<SettlementQueue, 'add' | 'count'>
+  /** Names this process as the holder of the lease. */
+  holder: string
+  metrics: Metrics
+  log: Log
+}
+
+/** 1 s between two sweeps that found little; a full one is followed by the next at once. */
+const pauseMs = 1_000
+/** 5 s: a healthy worker settles in milliseconds, so what is older was probably not rung. */
+const overdueMs = 5_000
+/** While the queue holds plenty, its jobs are left to it: only what is a minute late is rung. */
+const overdueInPlentyMs = 60_000
+/** Jobs in the queue that count as plenty: more than the workers of one machine have in hand. */
+const plenty = 2_000
+const pageSize = 1_000
+/** Deferred commands are counted up to here: beyond it, the number tells nobody more. */
+const countedDeferred = 10_000
+/** From the third ring on the id of the job is a new one: a lost job may block the plain id. */
+const ringsUnderPlainId = 2
+const shortestRingGapMs = 5_000
+const longestRingGapMs = 60_000
+const auditIntervalMs = 3_600_000
+/** How far behind the watermark the first audit of a process looks. */
+const firstAuditReachMs = 3_600_000
+
+type Rung = { count: number; nextAtMs: number; seenIn: number }
+
+export function createSweeper(options: SweeperOptions): Sweeper {
+  const { pool, queue, holder, metrics, log } = options
+  const rung = new Map<string, Rung>()
+  const stopping = new AbortController()
+  let running: Promise<void> | undefined
+  let sweepNumber = 0
+  let lastAuditAtMs = performance.now()
+  let auditedUntil: Date | undefined
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const startedAt = performance.now()
+      const isFull = await sweepOnce().catch((error: unknown) => {
+        log.warn({ error }, 'a sweep failed and is repeated')
+        return false
+      })
+      const durationMs = performance.now() - startedAt
+      // A sweep never takes more than a third of the time, however large the backlog is.
+      const pause = isFull ? durationMs : Math.max(pauseMs, 2 * durationMs)
+      await sleep(pause, undefined, { signal: stopping.signal }).catch(() => undefined)
+    }
+    await dropSweepLease(pool, holder).catch(() => undefined)
+  }
+
+  /** Returns whether there is so much to ring that the next sweep should follow at once. */
+  async function sweepOnce(): Promise<boolean> {
+    const leased = await takeSweepLease(pool, holder)
+    if (leased === undefined) return false
+    const endTimer = metrics.sweepDuration.startTimer()
+    sweepNumber += 1
+    const { now, horizon } = await readHorizon(pool)
+    const oldest = await findOldest(leased.watermark, horizon)
+    const watermark = oldest?.dueAt ?? later(leased.watermark, horizon)
+    const queued = await queue.count()
+    const overdue = queued > plenty ? overdueInPlentyMs : overdueMs
+    const isFull = await ringUnsettled(watermark, new Date(now.getTime() - overdue))
+    await ringDeferred()
+    const newAuditFinds = await auditIfDue(watermark)
+    await recordSweep(pool, holder, {
+      watermark,
+      oldestUnsettledAt: oldest?.dueAt ?? null,
+      deferredCount: await countDeferred(pool, countedDeferred),
+      newAuditFinds,
+    })
+    forgetSettled()
+    endTimer()
+    return isFull
+  }
+
+  async function findOldest(watermark: Date, horizon: Date): Promise<Unsettled | undefined> {
+    const range = { after: positionAt(watermark), until: horizon, limit: 1 }
+    const [oldest] = await findUnsettled(pool, range)
+    return oldest
+  }
+
+  async function ringUnsettled(watermark: Date, until: Date): Promise<boolean> {
+    let after = positionAt(watermark)
+    let rangAny = false
+    while (!stopping.signal.aborted) {
+      const page = await findUnsettled(pool, { after, until, limit: pageSize })
+      rangAny = (await ring(page)) > 0 || rangAny
+      const last = page.at(-1)
+      if (last === undefined || page.length < pageSize) return false
+      after = last
+      if (rangAny && (await queue.count()) > plenty) return true
+      await takeSweepLease(pool, holder)
+    }
+    return false
+  }
+
+  async function ringDeferred(): Promise<void> {
+    await ring(await findDeferredDue(pool, pageSize))
+  }
+
+  /** Rings those whose last ring is long enough ago, and returns how many they were. */
+  async function ring(commands: readonly Unsettled[]): Promise<number> {
+    const nowMs = performance.now()
+    const rings = commands.flatMap((command) => nextRing(command, nowMs) ?? [])
+    if (rings.length === 0) return 0
+    await queue.add(rings)
+    metrics.sweepRescues.inc(rings.length)
+    log.info({ count: rings.length, first: rings[0]?.transferId }, 'overdue transfers were rung')
+    return rings.length
+  }
+
+  function nextRing(command: Unsettled, nowMs: number): Ring | undefined {
+    const { tenantId, transferId, idempotencyKey } = command
+    const known = rung.get(transferId)
+    if (known !== undefined) known.seenIn = sweepNumber
+    if (known !== undefined && known.nextAtMs > nowMs) return undefined
+    const count = (known?.count ?? 0) + 1
+    const gapMs = Math.min(longestRingGapMs, shortestRingGapMs * 2 ** (count - 1))
+    rung.set(transferId, { count, nextAtMs: nowMs + gapMs, seenIn: sweepNumber })
+    const base = { tenantId, transferId, idempotencyKey }
+    return count > ringsUnderPlainId ? { ...base, attempt: count } : base
+  }
+
+  /** What two sweeps in a row did not see any more has been settled. */
+  function forgetSettled(): void {
+    for (const [id, { seenIn, nextAtMs }] of rung) {
+      if (seenIn < sweepNumber - 1 && nextAtMs < performance.now()) rung.delete(id)
+    }
+  }
+
+  /** Looks behind the watermark once an hour: whatever is found there has been missed by a bug. */
+  async function auditIfDue(watermark: Date): Promise<number> {
+    if (performance.now() - lastAuditAtMs < auditIntervalMs) return 0
+    let after = positionAt(auditedUntil ?? new Date(watermark.getTime() - firstAuditReachMs))
+    const until = new Date(watermark.getTime() - 1)
+    let finds = 0
+    for (;;) {
+      const page = await findUnsettled(pool, { after, until, limit: pageSize })
+      finds += page.length
+      await ring(page)
+      const last = page.at(-1)
+      if (last === undefined || page.length < pageSize) break
+      after = last
+    }
+    if (finds > 0) log.error({ finds }, 'unsettled transfers were found behind the watermark')
+    lastAuditAtMs = performance.now()
+    auditedUntil = watermark
+    return finds
+  }
+
+  return {
+    start: () => {
+      running ??= run()
+    },
+    stop: async () => {
+      stopping.abort()
+      await running
+    },
+  }
+}
+
+function later(a: Date, b: Date): Date {
+  return a > b ? a : b
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+
+/** The environment says something that cannot be used; the message names every variable at fault. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => protocols.includes(protocolOf(text)), {
+    error: `expected a URL beginning with ${protocols.map((one) => `${one}//`).join(' or ')}`,
+  })
+const connections = z.coerce.number().int().min(2).max(500)
+
+const log = {
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info'),
+}
+
+const stores = {
+  /** Where the books are: Postgres 15 or newer. */
+  DATABASE_URL: url('postgres:', 'postgresql:'),
+  /** The queue's Redis; without it the queue lives in Postgres. */
+  REDIS_URL: url('redis:', 'rediss:').optional(),
+  /** Names the queue among others in the same Redis or database. */
+  QUEUE_NAMESPACE: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,39}$/, 'expected lower-case letters, digits and underscores')
+    .default('payonce_queue'),
+}
+
+const apiSchema = z.object({
+  ...log,
+  ...stores,
+  HOST: z.string().default('0.0.0.0'),
+  PORT: port.default(3000),
+  /** What clients call this server, in links; by default its own host and port. */
+  PUBLIC_URL: url('http:', 'https:').optional(),
+  /** Connections for reads and account changes; acceptance has a few of its own besides. */
+  API_CONNECTIONS: connections.default(10),
+  /** The only bearer token that opens /metrics; without it any valid API key does. */
+  METRICS_TOKEN: z.string().min(16).optional(),
+})
+
+const workerSchema = z.object({
+  ...log,
+  ...stores,
+  /** Jobs in hand at a time, which is how many transfers can be settled together. */
+  WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(1_000).default(200),
+  WORKER_CONNECTIONS: connections.default(5),
+  /** Where the worker answers /healthz, /readyz and /metrics; without it, nowhere. */
+  WORKER_PORT: port.optional(),
+  WORKER_HOST: z.string().default('0.0.0.0'),
+})
+
+const localSchema = z.object({
+  ...log,
+  HOST: z.string().default('127.0.0.1'),
+  PORT: port.default(3000),
+  DATA_DIR: z.string().min(1).default('./.payonce'),
+})
+
+const databaseSchema = z.object({
+  ...stores,
+  /** The role that api and worker run as, where it is not the one that migrates. */
+  APP_DATABASE_ROLE: z.string().min(1).max(63).optional(),
+})
+
+const clientSchema = z.object({
+  PAYONCE_URL: url('http:', 'https:').optional(),
+  PAYONCE_API_KEY: z.string().min(1).optional(),
+})
+
+export type ApiConfig = z.infer<typeof apiSchema>
+export type WorkerConfig = z.infer<typeof workerSchema>
+export type LocalConfig = z.infer<typeof localSchema>
+export type DatabaseConfig = z.infer<typeof databaseSchema>
+export type ClientConfig = z.infer<typeof clientSchema>
+
+export const readApiConfig = (environment?: Environment) => read(apiSchema, environment)
+export const readWorkerConfig = (environment?: Environment) => read(workerSchema, environment)
+export const readLocalConfig = (environment?: Environment) => read(localSchema, environment)
+export const readDatabaseConfig = (environment?: Environment) => read(databaseSchema, environment)
+export const readClientConfig = (environment?: Environment) => read(clientSchema, environment)
+
+/** An empty variable counts as left out, as it does for most programs. Throws `ConfigError`. */
+function read<T extends z.ZodType>(schema: T, environment: Environment = process.env): z.infer<T> {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  const faults = result.error.issues.map((issue) => {
+    const name = issue.path.join('.')
+    return given[name] === undefined ? `${name} is not set` : `${name}: ${issue.message}`
+  })
+  throw new ConfigError(`The environment cannot be used: ${faults.join('; ')}.`)
+}
+
+function protocolOf(text: string): string {
+  return URL.canParse(text) ? new URL(text).protocol : ''
+}

@@ -1,0 +1,57 @@
+import { fileURLToPath } from 'node:url'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { migrate } from 'drizzle-orm/node-postgres/migrator'
+import { Client } from 'pg'
+
+/** Any number, the same in every process: "payonce" in ASCII, cut to what fits. */
+const migrationLock = 0x7061796f6e
+
+const migrationsFolder = fileURLToPath(new URL('../../../../drizzle', import.meta.url))
+
+export type MigrateOptions = {
+  databaseUrl: string
+  /** A role that api and worker run as: it is granted what they need, and no more. */
+  grantTo?: string | undefined
+}
+
+/**
+ * Brings the database to the schema of this version. Safe to run at any time and by several
+ * processes at once: they take turns, and the later ones find nothing to do.
+ */
+export async function migrateDatabase(options: MigrateOptions): Promise<void> {
+  const client = new Client({
+    connectionString: options.databaseUrl,
+    application_name: 'payonce-migrate',
+  })
+  await client.connect()
+  try {
+    // drizzle's migrator takes no lock of its own: two at once would both create the tables.
+    await client.query('SELECT pg_advisory_lock($1)', [migrationLock])
+    await migrate(drizzle(client), { migrationsFolder })
+    if (options.grantTo !== undefined) await grantAccess(client, options.grantTo)
+  } finally {
+    await client.end()
+  }
+}
+
+/** What api and worker may do with each table. None may be emptied; the books only grow. */
+const grants: Record<string, string> = {
+  account_limits: 'SELECT, INSERT',
+  accounts: 'SELECT, INSERT, UPDATE',
+  api_keys: 'SELECT',
+  commands: 'SELECT, INSERT',
+  deferred: 'SELECT, INSERT, UPDATE, DELETE',
+  entries: 'SELECT, INSERT',
+  idempotency_keys: 'SELECT, INSERT',
+  sweeps: 'SELECT, UPDATE',
+  tenants: 'SELECT',
+  transfers: 'SELECT, INSERT',
+}
+
+async function grantAccess(client: Client, role: string): Promise<void> {
+  const grantee = client.escapeIdentifier(role)
+  for (const [table, privileges] of Object.entries(grants)) {
+    await client.query(`REVOKE ALL ON ${client.escapeIdentifier(table)} FROM ${grantee}`)
+    await client.query(`GRANT ${privileges} ON ${client.escapeIdentifier(table)} TO ${grantee}`)
+  }
+}

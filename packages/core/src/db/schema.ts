@@ -1,0 +1,275 @@
+import { sql } from 'drizzle-orm'
+import {
+  bigint,
+  check,
+  customType,
+  index,
+  integer,
+  json,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uuid,
+  type PgColumn,
+} from 'drizzle-orm/pg-core'
+
+/*
+ * Every primary key and unique constraint begins with tenant_id, so that the tables can be
+ * distributed by it. Exempt are tenants, the look-up of api_keys by hash, and sweeps.
+ * Ids are uuids of version 7; their prefixes exist on the wire only. Amounts are in minor units.
+ * There are no foreign keys between the tables of the hot path: see docs/adr/0006.
+ */
+
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
+const amount = (name: string) => bigint(name, { mode: 'bigint' })
+/** Milliseconds, as on the wire: a time is cut once, where it is written. */
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
+/** 2^53 - 1: see money.ts. */
+const maxAmount = sql.raw('9007199254740991')
+const withinLimits = (column: PgColumn) => sql`${column} BETWEEN -${maxAmount} AND ${maxAmount}`
+
+export const tenants = pgTable(
+  'tenants',
+  {
+    id: uuid('id').primaryKey(),
+    name: text('name').notNull(),
+    mode: text('mode', { enum: ['test', 'live'] }).notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    unique('tenants_name_mode_unique').on(table.name, table.mode),
+    check('tenants_mode_check', sql`${table.mode} IN ('test', 'live')`),
+  ],
+)
+
+export const apiKeys = pgTable(
+  'api_keys',
+  {
+    id: uuid('id').primaryKey(),
+    tenantId: uuid('tenant_id')
+      .notNull()
+      .references(() => tenants.id),
+    /** SHA-256 of the whole key: the key itself is shown once and kept nowhere. */
+    hash: bytea('hash').notNull(),
+    /** The prefix and the last four characters, for a person who has to tell keys apart. */
+    hint: text('hint').notNull(),
+    createdAt: time('created_at').notNull(),
+    revokedAt: time('revoked_at'),
+  },
+  (table) => [
+    unique('api_keys_hash_unique').on(table.hash),
+    index('api_keys_tenant_id_index').on(table.tenantId),
+  ],
+)
+
+/** The durable requests: one row per key for ever, never updated when the request settles. */
+export const idempotencyKeys = pgTable(
+  'idempotency_keys',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    fingerprint: bytea('fingerprint').notNull(),
+    resource: text('resource', { enum: ['transfer', 'account'] }).notNull(),
+    resourceId: uuid('resource_id').notNull(),
+    acceptedAt: time('accepted_at').notNull(),
+    /** When the command may be settled; null where nothing is to be settled. */
+    dueAt: time('due_at'),
+  },
+  (table) => [
+    primaryKey({
+      name: 'idempotency_keys_primary',
+      columns: [table.tenantId, table.idempotencyKey],
+    }),
+    index('idempotency_keys_due_at_index')
+      .on(table.dueAt)
+      .where(sql`${table.dueAt} IS NOT NULL`),
+  ],
+)
+
+/** What the accepted requests ask for: their payload, which may be pruned after its retention. */
+export const commands = pgTable(
+  'commands',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    acceptedAt: time('accepted_at').notNull(),
+    dueAt: time('due_at').notNull(),
+    /** `{v, kind, …}`: a worker that does not know the version or a member leaves it alone. */
+    command: json('command').notNull(),
+  },
+  (table) => [primaryKey({ name: 'commands_primary', columns: [table.tenantId, table.id] })],
+)
+
+export const accounts = pgTable(
+  'accounts',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    kind: text('kind', { enum: ['internal', 'external'] }).notNull(),
+    currency: text('currency').notNull(),
+    status: text('status', { enum: ['open', 'frozen', 'closed'] }).notNull(),
+    name: text('name'),
+    reference: text('reference'),
+    balance: amount('balance').notNull(),
+    held: amount('held').notNull(),
+    overdraftLimit: amount('overdraft_limit').notNull(),
+    /** Rises with every change of balance, held, status or limit. */
+    version: amount('version').notNull(),
+    /** The `seq` of the account's last entry, 0 before the first. */
+    entryCount: amount('entry_count').notNull(),
+    lastEntryAt: time('last_entry_at'),
+    metadata: jsonb('metadata').$type<Record<string, string>>(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'accounts_primary', columns: [table.tenantId, table.id] }),
+    unique('accounts_reference_unique').on(table.tenantId, table.reference),
+    check('accounts_kind_check', sql`${table.kind} IN ('internal', 'external')`),
+    check('accounts_status_check', sql`${table.status} IN ('open', 'frozen', 'closed')`),
+    check('accounts_balance_check', withinLimits(table.balance)),
+    check('accounts_held_check', sql`${table.held} BETWEEN 0 AND ${maxAmount}`),
+    check(
+      'accounts_overdraft_limit_check',
+      sql`${table.overdraftLimit} BETWEEN 0 AND ${maxAmount}`,
+    ),
+    check(
+      'accounts_overdraft_check',
+      sql`${table.kind} = 'external' OR ${table.balance} - ${table.held} >= -${table.overdraftLimit}`,
+    ),
+    check(
+      'accounts_last_entry_check',
+      sql`(${table.entryCount} = 0) = (${table.lastEntryAt} IS NULL)`,
+    ),
+  ],
+)
+
+/** Every limit that an account ever had, from the version at which it began to hold. */
+export const accountLimits = pgTable(
+  'account_limits',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    accountId: uuid('account_id').notNull(),
+    version: amount('version').notNull(),
+    overdraftLimit: amount('overdraft_limit').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: 'account_limits_primary',
+      columns: [table.tenantId, table.accountId, table.version],
+    }),
+  ],
+)
+
+/** One row per settled command. Its unique key is what makes the effect happen once. */
+export const transfers = pgTable(
+  'transfers',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    kind: text('kind', { enum: ['transfer'] }).notNull(),
+    status: text('status', { enum: ['succeeded', 'failed', 'canceled'] }).notNull(),
+    source: uuid('source').notNull(),
+    destination: uuid('destination').notNull(),
+    amount: amount('amount').notNull(),
+    currency: text('currency').notNull(),
+    description: text('description'),
+    metadata: jsonb('metadata').$type<Record<string, string>>(),
+    failureCode: text('failure_code'),
+    /** The versions of both accounts that the outcome was judged at; null where none was. */
+    sourceVersion: amount('source_version'),
+    destinationVersion: amount('destination_version'),
+    /** The ledger transaction that settled it, shared by all that it settled together. */
+    settlementId: uuid('settlement_id').notNull(),
+    createdAt: time('created_at').notNull(),
+    settledAt: time('settled_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'transfers_primary', columns: [table.tenantId, table.id] }),
+    unique('transfers_idempotency_key_unique').on(table.tenantId, table.idempotencyKey),
+    // Money that moved is found through its entries. These small indexes find what did not move,
+    // so that a succeeded transfer pays for none of them.
+    index('transfers_unsuccessful_status_index')
+      .on(table.tenantId, table.status, table.id)
+      .where(sql`${table.status} <> 'succeeded'`),
+    index('transfers_unsuccessful_source_index')
+      .on(table.tenantId, table.source, table.settledAt, table.id)
+      .where(sql`${table.status} <> 'succeeded'`),
+    index('transfers_unsuccessful_destination_index')
+      .on(table.tenantId, table.destination, table.settledAt, table.id)
+      .where(sql`${table.status} <> 'succeeded'`),
+    check('transfers_kind_check', sql`${table.kind} IN ('transfer')`),
+    check('transfers_status_check', sql`${table.status} IN ('succeeded', 'failed', 'canceled')`),
+    check('transfers_amount_check', sql`${table.amount} BETWEEN 1 AND ${maxAmount}`),
+    check('transfers_accounts_check', sql`${table.source} <> ${table.destination}`),
+    check(
+      'transfers_failure_check',
+      sql`(${table.status} = 'failed') = (${table.failureCode} IS NOT NULL)`,
+    ),
+    check(
+      'transfers_versions_check',
+      sql`${table.status} <> 'succeeded' OR (${table.sourceVersion} IS NOT NULL AND ${table.destinationVersion} IS NOT NULL)`,
+    ),
+  ],
+)
+
+/** The lines of the books: written once, never changed (a trigger says so too). */
+export const entries = pgTable(
+  'entries',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    accountId: uuid('account_id').notNull(),
+    seq: amount('seq').notNull(),
+    transferId: uuid('transfer_id').notNull(),
+    amount: amount('amount').notNull(),
+    balanceAfter: amount('balance_after').notNull(),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: 'entries_primary',
+      columns: [table.tenantId, table.accountId, table.seq],
+    }),
+    check('entries_seq_check', sql`${table.seq} > 0`),
+    check('entries_amount_check', sql`${table.amount} <> 0 AND ${withinLimits(table.amount)}`),
+    check('entries_balance_after_check', withinLimits(table.balanceAfter)),
+  ],
+)
+
+/** Commands that were tried and are to be tried later: attempts survive the loss of the queue. */
+export const deferred = pgTable(
+  'deferred',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    transferId: uuid('transfer_id').notNull(),
+    reason: text('reason', { enum: ['poison', 'unknown_command'] }).notNull(),
+    attempts: integer('attempts').notNull(),
+    lastCode: text('last_code').notNull(),
+    nextDueAt: time('next_due_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'deferred_primary', columns: [table.tenantId, table.transferId] }),
+    index('deferred_next_due_at_index').on(table.nextDueAt),
+    check('deferred_reason_check', sql`${table.reason} IN ('poison', 'unknown_command')`),
+    check('deferred_attempts_check', sql`${table.attempts} > 0`),
+  ],
+)
+
+/** One row per periodic search: who runs it now, how far it has come, what it last saw. */
+export const sweeps = pgTable('sweeps', {
+  name: text('name').primaryKey(),
+  holder: uuid('holder'),
+  leaseExpiresAt: time('lease_expires_at'),
+  /** Below it everything is settled, or stands in `deferred`. */
+  watermark: time('watermark').notNull(),
+  oldestUnsettledAt: time('oldest_unsettled_at'),
+  deferredCount: integer('deferred_count').notNull(),
+  /** How often the watermark was found to have passed something unsettled: a bug each time. */
+  auditFinds: integer('audit_finds').notNull(),
+  sweptAt: time('swept_at'),
+})

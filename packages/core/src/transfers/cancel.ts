@@ -1,0 +1,75 @@
+import { inTransaction } from '../db/transaction.ts'
+import { findSettled } from './find.ts'
+import { commandColumns, toAcceptedCommand, type CommandRow } from './transfer-row.ts'
+import { metadataText, type AcceptedCommand, type Transfer } from './transfer.ts'
+import type { Pool, Tx } from '../db/client.ts'
+import type { NewId, TransferRef } from '../ids.ts'
+
+export type CancelResult =
+  | { result: 'canceled'; transfer: Transfer }
+  | { result: 'already_settled'; transfer: Transfer }
+  | { result: 'not_found' }
+
+export type CancelOptions = { pool: Pool; newId: NewId }
+
+/**
+ * Cancels a transfer that is not settled. It takes the place of the outcome in `transfers`, so that
+ * the unique key lets either the cancel or the settlement win, never both. Safe to repeat: a
+ * transfer that is canceled already is `canceled`. Throws only for outages.
+ */
+export async function cancelTransfer(
+  { pool, newId }: CancelOptions,
+  ref: TransferRef,
+): Promise<CancelResult> {
+  const found = await inTransaction(pool, {}, async (tx) => {
+    const accepted = await readCommand(tx, ref)
+    if (accepted !== undefined) await insertCanceled(tx, accepted, newId())
+    await tx.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
+      ref.tenantId,
+      ref.transferId,
+    ])
+    // A new statement: it sees the settlement that the insert waited for.
+    return findSettled(tx, [ref])
+  })
+  const transfer = found[0]
+  if (transfer === undefined) return { result: 'not_found' }
+  return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
+}
+
+async function readCommand(tx: Tx, ref: TransferRef): Promise<AcceptedCommand | undefined> {
+  const { rows } = await tx.query<CommandRow>(
+    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
+    [ref.tenantId, ref.transferId],
+  )
+  return rows[0] && toAcceptedCommand(rows[0])
+}
+
+/** Does nothing where the transfer is settled: here the other one may win, since no money moves. */
+async function insertCanceled(
+  tx: Tx,
+  { tenantId, id, idempotencyKey, acceptedAt, command }: AcceptedCommand,
+  settlementId: string,
+): Promise<void> {
+  await tx.query(
+    `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
+                            amount, currency, description, metadata, settlement_id, created_at,
+                            settled_at)
+     VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12,
+             date_trunc('milliseconds', clock_timestamp()))
+     ON CONFLICT DO NOTHING`,
+    [
+      tenantId,
+      id,
+      idempotencyKey,
+      command.kind,
+      command.source,
+      command.destination,
+      command.amount,
+      command.currency,
+      command.description,
+      metadataText(command.metadata),
+      settlementId,
+      acceptedAt,
+    ],
+  )
+}

@@ -1,0 +1,44 @@
+import {
+  commandColumns,
+  toQueuedTransfer,
+  toTransfer,
+  transferColumns,
+  type CommandRow,
+  type TransferRow,
+} from './transfer-row.ts'
+import type { Queryable } from '../db/client.ts'
+import type { TransferRef } from '../ids.ts'
+import type { Transfer } from './transfer.ts'
+
+/** A transfer from the moment of its acceptance on, or undefined where the tenant has none such. */
+export async function findTransfer(db: Queryable, ref: TransferRef): Promise<Transfer | undefined> {
+  const [settled] = await findSettled(db, [ref])
+  if (settled !== undefined) return settled
+  const { rows } = await db.query<CommandRow>(
+    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
+    [ref.tenantId, ref.transferId],
+  )
+  const queued = rows[0] && toQueuedTransfer(rows[0])
+  if (queued === undefined) return undefined
+  // It may have been settled between the two looks: a status never goes back to queued.
+  const [settledSince] = await findSettled(db, [ref])
+  return settledSince ?? queued
+}
+
+/** Those of the transfers that are settled, in no particular order. */
+export async function findSettled(
+  db: Queryable,
+  refs: readonly TransferRef[],
+): Promise<Transfer[]> {
+  const { rows } = await db.query<TransferRow>(
+    `SELECT ${transferColumns}
+       FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
+      CROSS JOIN LATERAL (
+        SELECT * FROM transfers
+         WHERE transfers.tenant_id = wanted.tenant_id AND transfers.id = wanted.id
+         LIMIT 1
+      ) AS transfers`,
+    [refs.map(({ tenantId }) => tenantId), refs.map(({ transferId }) => transferId)],
+  )
+  return rows.map(toTransfer)
+}

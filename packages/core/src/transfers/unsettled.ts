@@ -1,0 +1,194 @@
+import { commandColumns, toQueuedTransfer, type CommandRow } from './transfer-row.ts'
+import type { Queryable } from '../db/client.ts'
+import type { Transfer } from './transfer.ts'
+
+/** A command that is due and not settled: what the sweep rings. */
+export type Unsettled = {
+  tenantId: string
+  transferId: string
+  idempotencyKey: string
+  dueAt: Date
+}
+
+export type SweepState = {
+  /** Below it everything is settled, or stands in `deferred`. */
+  watermark: Date
+  oldestUnsettledAt: Date | null
+  deferredCount: number
+  auditFinds: number
+  sweptAt: Date | null
+}
+
+const sweepName = 'transfers'
+/** 15 s: a sweeper that died is replaced soon, one that merely pauses is not. */
+const lease = `interval '15 s'`
+
+/** Takes or extends the lease of the sweep. Undefined while another process holds it. */
+export async function takeSweepLease(
+  db: Queryable,
+  holder: string,
+): Promise<{ watermark: Date } | undefined> {
+  const { rows } = await db.query<{ watermark: Date }>(
+    `UPDATE sweeps SET holder = $2, lease_expires_at = clock_timestamp() + ${lease}
+      WHERE name = $1
+        AND (holder IS NULL OR holder = $2 OR lease_expires_at < clock_timestamp())
+      RETURNING watermark`,
+    [sweepName, holder],
+  )
+  return rows[0]
+}
+
+/** Gives the lease back, so that the next sweeper need not wait for its end. */
+export async function dropSweepLease(db: Queryable, holder: string): Promise<void> {
+  await db.query(
+    `UPDATE sweeps SET holder = NULL, lease_expires_at = NULL WHERE name = $1 AND holder = $2`,
+    [sweepName, holder],
+  )
+}
+
+/** Notes how far the sweep has come. Returns false where the lease was lost meanwhile. */
+export async function recordSweep(
+  db: Queryable,
+  holder: string,
+  state: Pick<SweepState, 'watermark' | 'oldestUnsettledAt' | 'deferredCount'> & {
+    newAuditFinds: number
+  },
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE sweeps
+        SET watermark = greatest(watermark, $3), oldest_unsettled_at = $4, deferred_count = $5,
+            audit_finds = audit_finds + $6, swept_at = clock_timestamp()
+      WHERE name = $1 AND holder = $2`,
+    [
+      sweepName,
+      holder,
+      state.watermark,
+      state.oldestUnsettledAt,
+      state.deferredCount,
+      state.newAuditFinds,
+    ],
+  )
+  return rowCount === 1
+}
+
+export async function readSweepState(db: Queryable): Promise<SweepState> {
+  const { rows } = await db.query<SweepState>(
+    `SELECT watermark, oldest_unsettled_at AS "oldestUnsettledAt",
+            deferred_count AS "deferredCount", audit_finds AS "auditFinds", swept_at AS "sweptAt"
+       FROM sweeps WHERE name = $1`,
+    [sweepName],
+  )
+  const state = rows[0]
+  if (state === undefined) throw new Error('the sweeps table has no row for transfers')
+  return state
+}
+
+/**
+ * The time up to which no request can be accepted any more: acceptance is dated with the start of
+ * its transaction, so nothing older than the oldest open one can still appear. Transactions that
+ * have written nothing and are older than 30 s are dumps and reports: an acceptance that writes
+ * nothing for 10 s is ended by Postgres (idle_in_transaction_session_timeout).
+ */
+export async function readHorizon(db: Queryable): Promise<{ now: Date; horizon: Date }> {
+  const { rows } = await db.query<{ now: Date; horizon: Date }>(
+    `SELECT date_trunc('milliseconds', clock_timestamp()) AS now,
+            date_trunc('milliseconds',
+              least(min(xact_start), clock_timestamp() - interval '1 s')) AS horizon
+       FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND (backend_xid IS NOT NULL OR xact_start > clock_timestamp() - interval '30 s')`,
+  )
+  const row = rows[0]
+  if (row === undefined) throw new Error('Postgres told no time')
+  return row
+}
+
+/** Where a page of unsettled commands begins: behind this one, by due time and id. */
+export type UnsettledPosition = { dueAt: Date; transferId: string }
+
+const beforeAllIds = '00000000-0000-0000-0000-000000000000'
+
+/** The position of the first command that is due at this time or later. */
+export function positionAt(dueAt: Date): UnsettledPosition {
+  return { dueAt, transferId: beforeAllIds }
+}
+
+/**
+ * Commands that were due by `until` and neither settled nor deferred, oldest first. The bounds are
+ * parameters, so that the plan is made for them: the cost follows the range, not the history.
+ */
+export async function findUnsettled(
+  db: Queryable,
+  range: { after: UnsettledPosition; until: Date; limit: number },
+): Promise<Unsettled[]> {
+  const { rows } = await db.query<Unsettled>(
+    `SELECT tenant_id AS "tenantId", resource_id AS "transferId",
+            idempotency_key AS "idempotencyKey", due_at AS "dueAt"
+       FROM idempotency_keys AS accepted
+      WHERE due_at >= $1 AND due_at <= $3 AND (due_at, resource_id) > ($1, $2)
+        AND NOT EXISTS (SELECT FROM transfers
+                         WHERE transfers.tenant_id = accepted.tenant_id
+                           AND transfers.id = accepted.resource_id)
+        AND NOT EXISTS (SELECT FROM deferred
+                         WHERE deferred.tenant_id = accepted.tenant_id
+                           AND deferred.transfer_id = accepted.resource_id)
+      ORDER BY due_at, resource_id
+      LIMIT $4`,
+    [range.after.dueAt, range.after.transferId, range.until, range.limit],
+  )
+  return rows
+}
+
+/** Deferred commands whose next attempt is due, oldest first. */
+export async function findDeferredDue(db: Queryable, limit: number): Promise<Unsettled[]> {
+  const { rows } = await db.query<Unsettled>(
+    `SELECT deferred.tenant_id AS "tenantId", deferred.transfer_id AS "transferId",
+            commands.idempotency_key AS "idempotencyKey", deferred.next_due_at AS "dueAt"
+       FROM deferred
+       JOIN commands ON commands.tenant_id = deferred.tenant_id
+                    AND commands.id = deferred.transfer_id
+      WHERE deferred.next_due_at <= clock_timestamp()
+      ORDER BY deferred.next_due_at
+      LIMIT $1`,
+    [limit],
+  )
+  return rows
+}
+
+/** How many commands are deferred, counted up to `limit`. */
+export async function countDeferred(db: Queryable, limit: number): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    `SELECT count(*)::int AS count FROM (SELECT FROM deferred LIMIT $1) AS counted`,
+    [limit],
+  )
+  return rows[0]?.count ?? 0
+}
+
+/** A tenant's transfers that are accepted and not settled, newest first. */
+export async function findQueued(
+  db: Queryable,
+  range: {
+    tenantId: string
+    accountId?: string | undefined
+    beforeId?: string | undefined
+    limit: number
+  },
+): Promise<Transfer[]> {
+  const { watermark } = await readSweepState(db)
+  const { rows } = await db.query<CommandRow>(
+    `SELECT ${commandColumns}
+       FROM (SELECT resource_id AS id FROM idempotency_keys
+              WHERE due_at >= $2 AND tenant_id = $1
+              UNION
+             SELECT transfer_id FROM deferred WHERE tenant_id = $1) AS unsettled
+       JOIN commands ON commands.tenant_id = $1 AND commands.id = unsettled.id
+      WHERE NOT EXISTS (SELECT FROM transfers WHERE transfers.tenant_id = $1
+                                               AND transfers.id = unsettled.id)
+        AND ($3::uuid IS NULL OR commands.id < $3)
+        AND ($4::text IS NULL OR $4 IN (command->>'source', command->>'destination'))
+      ORDER BY commands.id DESC
+      LIMIT $5`,
+    [range.tenantId, watermark, range.beforeId ?? null, range.accountId ?? null, range.limit],
+  )
+  return rows.flatMap((row) => toQueuedTransfer(row) ?? [])
+}

@@ -1,0 +1,111 @@
+import { findSettled } from './find.ts'
+import type { Queryable } from '../db/client.ts'
+import type { TransferRef } from '../ids.ts'
+import type { Transfer } from './transfer.ts'
+
+export type Watcher = {
+  /**
+   * Resolves with the transfer as soon as it is settled, or with undefined when the time is over,
+   * the client has gone, or the process is stopping. Never rejects: an outage is waited out.
+   */
+  wait(
+    ref: TransferRef,
+    options: { timeoutMs: number; signal?: AbortSignal },
+  ): Promise<Transfer | undefined>
+  readonly waiting: number
+  /** Answers everybody who waits at once, and everybody who comes later. */
+  stop(): void
+}
+
+export type WatcherOptions = {
+  db: Queryable
+  /** At most so many may wait; one more is answered at once. */
+  maxWaiting: number
+  onError(error: unknown): void
+}
+
+/** 4 ms: a settlement takes about as long, and an idle process then looks 250 times a second. */
+const shortestPauseMs = 4
+/** 100 ms: what has not settled within a second waits for something slower than a worker. */
+const longestPauseMs = 100
+const fastPhaseMs = 1_000
+
+type Waiting = {
+  ref: TransferRef
+  since: number
+  end(transfer?: Transfer): void
+}
+
+/**
+ * Watches for settlements on behalf of everybody in this process who waits: one query per tick,
+ * however many they are, and none while nobody waits. It asks the database and no queue, so that it
+ * works the same whatever carries the jobs.
+ */
+export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watcher {
+  const waiting = new Set<Waiting>()
+  let ticking = false
+  let stopped = false
+
+  async function tick(): Promise<void> {
+    ticking = true
+    while (waiting.size > 0) {
+      const startedAt = performance.now()
+      await look()
+      await pause(startedAt)
+    }
+    ticking = false
+  }
+
+  async function look(): Promise<void> {
+    try {
+      const refs = new Map([...waiting].map(({ ref }) => [ref.transferId, ref]))
+      const settled = await findSettled(db, [...refs.values()])
+      const found = new Map(settled.map((transfer) => [transfer.id, transfer]))
+      for (const one of waiting) {
+        const transfer = found.get(one.ref.transferId)
+        if (transfer !== undefined) one.end(transfer)
+      }
+    } catch (error) {
+      onError(error)
+    }
+  }
+
+  /** Shorter while somebody has only just begun to wait; never so short that looking is all we do. */
+  async function pause(startedAt: number): Promise<void> {
+    const now = performance.now()
+    const isFast = [...waiting].some(({ since }) => now - since < fastPhaseMs)
+    const pauseMs = Math.max(isFast ? shortestPauseMs : longestPauseMs, 2 * (now - startedAt))
+    await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, 1_000)))
+  }
+
+  return {
+    wait: (ref, { timeoutMs, signal }) => {
+      if (stopped || waiting.size >= maxWaiting || signal?.aborted)
+        return Promise.resolve(undefined)
+      return new Promise((resolve) => {
+        const giveUp = () => one.end()
+        const timer = setTimeout(giveUp, timeoutMs)
+        const one: Waiting = {
+          ref,
+          since: performance.now(),
+          end: (transfer) => {
+            clearTimeout(timer)
+            signal?.removeEventListener('abort', giveUp)
+            waiting.delete(one)
+            resolve(transfer)
+          },
+        }
+        signal?.addEventListener('abort', giveUp, { once: true })
+        waiting.add(one)
+        if (!ticking) void tick()
+      })
+    },
+    get waiting() {
+      return waiting.size
+    },
+    stop: () => {
+      stopped = true
+      for (const one of waiting) one.end()
+    },
+  }
+}
