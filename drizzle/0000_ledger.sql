@@ -39,9 +39,12 @@ CREATE TABLE "api_keys" (
 	"tenant_id" uuid NOT NULL,
 	"hash" "bytea" NOT NULL,
 	"hint" text NOT NULL,
+	"scopes" text[] NOT NULL,
 	"created_at" timestamp (3) with time zone NOT NULL,
+	"expires_at" timestamp (3) with time zone,
 	"revoked_at" timestamp (3) with time zone,
-	CONSTRAINT "api_keys_hash_unique" UNIQUE("hash")
+	CONSTRAINT "api_keys_hash_unique" UNIQUE("hash"),
+	CONSTRAINT "api_keys_scopes_check" CHECK (cardinality("api_keys"."scopes") > 0 AND "api_keys"."scopes" <@ ARRAY['read', 'write'])
 );
 --> statement-breakpoint
 CREATE TABLE "commands" (
@@ -58,11 +61,12 @@ CREATE TABLE "deferred" (
 	"tenant_id" uuid NOT NULL,
 	"transfer_id" uuid NOT NULL,
 	"reason" text NOT NULL,
+	"awaits_account" uuid,
 	"attempts" integer NOT NULL,
 	"last_code" text NOT NULL,
 	"next_due_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "deferred_primary" PRIMARY KEY("tenant_id","transfer_id"),
-	CONSTRAINT "deferred_reason_check" CHECK ("deferred"."reason" IN ('poison', 'unknown_command')),
+	CONSTRAINT "deferred_reason_check" CHECK ("deferred"."reason" IN ('poison', 'unknown_command', 'insufficient_funds')),
 	CONSTRAINT "deferred_attempts_check" CHECK ("deferred"."attempts" > 0)
 );
 --> statement-breakpoint
@@ -89,6 +93,22 @@ CREATE TABLE "idempotency_keys" (
 	"accepted_at" timestamp (3) with time zone NOT NULL,
 	"due_at" timestamp (3) with time zone,
 	CONSTRAINT "idempotency_keys_primary" PRIMARY KEY("tenant_id","idempotency_key")
+);
+--> statement-breakpoint
+CREATE TABLE "issued_keys" (
+	"tenant_id" uuid NOT NULL,
+	"idempotency_key" text COLLATE "C" NOT NULL,
+	"purpose" text,
+	"issued_at" timestamp (3) with time zone NOT NULL,
+	"expires_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "issued_keys_primary" PRIMARY KEY("tenant_id","idempotency_key")
+);
+--> statement-breakpoint
+CREATE TABLE "key_replays" (
+	"tenant_id" uuid NOT NULL,
+	"idempotency_key" text COLLATE "C" NOT NULL,
+	"replays" bigint NOT NULL,
+	CONSTRAINT "key_replays_primary" PRIMARY KEY("tenant_id","idempotency_key")
 );
 --> statement-breakpoint
 CREATE TABLE "sweeps" (
@@ -142,6 +162,7 @@ CREATE TABLE "transfers" (
 ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "api_keys_tenant_id_index" ON "api_keys" USING btree ("tenant_id");--> statement-breakpoint
 CREATE INDEX "deferred_next_due_at_index" ON "deferred" USING btree ("next_due_at");--> statement-breakpoint
+CREATE INDEX "deferred_awaits_account_index" ON "deferred" USING btree ("tenant_id","awaits_account") WHERE "deferred"."awaits_account" IS NOT NULL;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_due_at_index" ON "idempotency_keys" USING btree ("due_at") WHERE "idempotency_keys"."due_at" IS NOT NULL;--> statement-breakpoint
 CREATE INDEX "transfers_unsuccessful_status_index" ON "transfers" USING btree ("tenant_id","status","id") WHERE "transfers"."status" <> 'succeeded';--> statement-breakpoint
 CREATE INDEX "transfers_unsuccessful_source_index" ON "transfers" USING btree ("tenant_id","source","settled_at","id") WHERE "transfers"."status" <> 'succeeded';--> statement-breakpoint

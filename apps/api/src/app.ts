@@ -4,6 +4,7 @@ import { authenticate } from './middleware/authenticate.ts'
 import { refuseOtherMethods } from './middleware/refuse-other-methods.ts'
 import { requestContext } from './middleware/request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
+import { idempotencyKeyRoutes } from './routes/idempotency-keys.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { transferRoutes } from './routes/transfers.ts'
 import { trialBalanceRoutes } from './routes/trial-balance.ts'
@@ -18,6 +19,7 @@ export function createApp(deps: Deps): Hono<Env> {
   app.use('/v1/*', authenticate(deps))
   app.route('/', operationsRoutes(deps))
   app.route('/v1/accounts', accountRoutes(deps))
+  app.route('/v1/idempotency-keys', idempotencyKeyRoutes(deps))
   app.route('/v1/transfers', transferRoutes(deps))
   app.route('/v1/trial-balance', trialBalanceRoutes(deps))
   refuseOtherMethods(app)

@@ -1,8 +1,11 @@
+import type { Clock } from '@payonce/core/clock'
 import type { Log } from '@payonce/core/log'
 import type { Metrics } from '@payonce/core/metrics'
 import type { NewId } from '@payonce/core/ids'
 import type { Pool } from '@payonce/core/db/client'
 import type { AccountFactsReader } from '@payonce/core/ledger/account-facts'
+import type { ReplayCounter } from '@payonce/core/idempotency/replay-counter'
+import type { Backlog } from '@payonce/core/queue/backlog'
 import type { SettlementQueue } from '@payonce/core/queue/queues'
 import type { ApiKeyOwner } from '@payonce/core/tenants/api-key'
 import type { Accepter } from '@payonce/core/transfers/accept'
@@ -17,6 +20,9 @@ export type Deps = {
   pool: Pool
   accountFacts: AccountFactsReader
   accepter: Accepter
+  replayCounter: Pick<ReplayCounter, 'count'>
+  backlog: Backlog
+  clock: Pick<Clock, 'nowMs'>
   watcher: Watcher
   queue: Pick<SettlementQueue, 'backend' | 'count'>
   /** What clients call this server, without a slash at the end. */

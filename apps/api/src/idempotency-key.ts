@@ -1,7 +1,11 @@
 import { MAX_KEY_LENGTH, parseIdempotencyKey } from '@payonce/core/idempotency/key'
+import { findIssuedKey, looksIssued, type KeyPurpose } from '@payonce/core/idempotency/issued-key'
+import { encodeId } from '@payonce/core/ids'
 import { fingerprint } from '@payonce/core/idempotency/fingerprint'
 import { Problem } from './problem.ts'
 import type { Context } from 'hono'
+import type { Queryable } from '@payonce/core/db/client'
+import type { KnownKey } from '@payonce/core/idempotency/known-key'
 import type { Env } from './deps.ts'
 
 const usableKey = `Use 1 to ${MAX_KEY_LENGTH} visible ASCII characters without comma, backslash or double quote.`
@@ -41,10 +45,47 @@ export function fingerprintOf(c: Context<Env>, body: unknown): Buffer {
   return fingerprint({ method: c.req.method, route: c.req.path, body })
 }
 
-/** The answer to a key that belongs to another request. It shows nothing that was stored. */
-export function keyReused(): Problem {
+/**
+ * The answer to a key that belongs to another request. It names the resource that the key made, and
+ * the members in which the requests differ where that is still known; never what was stored in them.
+ */
+export function keyReused(known: KnownKey, differing: readonly string[] = []): Problem {
   return new Problem(
     'idempotency_key_reused',
     'This key was used for another request. Use a new key for a new intent.',
+    {
+      param: differing.length === 1 ? differing[0] : undefined,
+      members: {
+        [known.resource]: encodeId(known.resource, known.resourceId),
+        ...(differing.length === 0 ? {} : { differing_members: differing }),
+      },
+    },
   )
+}
+
+/**
+ * Checks a key that has the form of those made by the server: it must have been given to this tenant
+ * for this purpose, and be used in time. Returns the problem to answer with, unless the key turns out
+ * to have been used already; other keys are nobody's but the client's.
+ */
+export async function refusalOfIssuedKey(
+  db: Queryable,
+  { tenantId, idempotencyKey }: { tenantId: string; idempotencyKey: string },
+  purpose: KeyPurpose,
+): Promise<Problem | undefined> {
+  if (!looksIssued(idempotencyKey)) return undefined
+  const issued = await findIssuedKey(db, tenantId, idempotencyKey)
+  if (issued === undefined) {
+    return new Problem(
+      'idempotency_key_unknown',
+      'Ask for a key at POST /v1/idempotency-keys, or make one that does not begin with key_.',
+    )
+  }
+  if (issued.purpose !== null && issued.purpose !== purpose) {
+    return new Problem('idempotency_key_purpose', `This key was issued for ${issued.purpose}.`)
+  }
+  if (issued.isExpired) {
+    return new Problem('idempotency_key_expired', 'Ask for a new key and use it within 24 hours.')
+  }
+  return undefined
 }

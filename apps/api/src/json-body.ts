@@ -147,36 +147,44 @@ class StrictJsonCheck {
 
   #checkNumber(offset: number, length: number, path: Path): void {
     if (isExactInteger(this.#text.slice(offset, offset + length))) return
-    const param = toPointer(path())
+    const member = path()
     throw new Problem(
-      amountMembers.has(param.slice(param.lastIndexOf('/') + 1))
-        ? 'invalid_amount'
-        : 'invalid_field',
+      isAmountMember(member) ? 'invalid_amount' : 'invalid_field',
       'Send a whole number between -9007199254740991 and 9007199254740991.',
-      { param },
+      { param: toPointer(member) },
     )
   }
 }
 
 /** The members that hold minor units: what is wrong with their number is wrong with an amount. */
-export const amountMembers: ReadonlySet<string> = new Set(['amount', 'overdraft_limit'])
+const amountMembers: ReadonlySet<string> = new Set(['amount', 'overdraft_limit'])
 
-const numberForm = /^-?\d+(?:\.(\d*?)0*)?(?:[eE]([+-]?\d+))?$/
+/** Whether a path ends at an amount. Pairs of metadata are the client's own, whatever their names. */
+export function isAmountMember(path: readonly PropertyKey[]): boolean {
+  return amountMembers.has(String(path.at(-1))) && path.at(-2) !== 'metadata'
+}
 
-/** Whether the text of a JSON number names, without rounding, an integer that a double holds. */
+const numberForm = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/
+
+/**
+ * Whether the text of a JSON number names, without rounding, an integer that a double holds:
+ * `1000e-3` and `0.1e1` are 1, `1.00000000000000001` is none. Linear in the length of the text,
+ * since a body may be one single number.
+ */
 export function isExactInteger(text: string): boolean {
   if (!Number.isSafeInteger(Number(text))) return false
   const match = numberForm.exec(text)
   if (match === null) return false
-  const [, fraction = '', exponent = '0'] = match
-  return fraction.length <= Number(exponent) || isNegativeExponentOfZeros(text, Number(exponent))
+  const [, whole = '', fraction = '', exponent = '0'] = match
+  const digits = whole + fraction
+  const zeros = countTrailingZeros(digits)
+  return zeros === digits.length || zeros + Number(exponent) >= fraction.length
 }
 
-/** `1000e-3` is 1: the digits that the exponent cuts off have to be zeros. */
-function isNegativeExponentOfZeros(text: string, exponent: number): boolean {
-  const digits = text.replace(/[eE].*$/, '').replace(/^-/, '')
-  if (exponent >= 0 || digits.includes('.')) return false
-  return /^0*$/.test(digits.slice(exponent))
+function countTrailingZeros(digits: string): number {
+  let end = digits.length
+  while (digits[end - 1] === '0') end -= 1
+  return digits.length - end
 }
 
 /** A JSON pointer (RFC 6901) to a member. */

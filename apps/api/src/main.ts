@@ -5,10 +5,12 @@ import { createClock } from '@payonce/core/clock'
 import { readApiConfig, type ApiConfig } from '@payonce/core/config'
 import { createPool } from '@payonce/core/db/client'
 import { requireDurability } from '@payonce/core/db/durability'
+import { createReplayCounter } from '@payonce/core/idempotency/replay-counter'
 import { createIdGenerator } from '@payonce/core/ids'
 import { createAccountFactsReader } from '@payonce/core/ledger/account-facts'
 import { createLog, type Log } from '@payonce/core/log'
 import { createMetrics, watchPools, watchValue, type Metrics } from '@payonce/core/metrics'
+import { createBacklog } from '@payonce/core/queue/backlog'
 import { createDispatcher } from '@payonce/core/queue/dispatch'
 import { runUntilSignal } from '@payonce/core/process'
 import { inspectQueue } from '@payonce/core/queue/inspect'
@@ -91,6 +93,7 @@ export async function startApi(
       metrics.acceptanceDuration.observe(durationMs / 1_000)
     },
   })
+  const replayCounter = createReplayCounter({ pool: acceptancePool, onError })
   const watcher = createWatcher({ db: pool, maxWaiting, onError })
   watchPools(metrics, { api: pool, accept: acceptancePool })
   watchSystem()
@@ -103,6 +106,9 @@ export async function startApi(
     pool,
     accountFacts: createAccountFactsReader(pool),
     accepter,
+    replayCounter,
+    backlog: createBacklog({ queue, limit: config.BACKLOG_LIMIT }),
+    clock,
     watcher,
     queue,
     publicUrl: (config.PUBLIC_URL ?? `http://${linkHost(config.HOST)}:${config.PORT}`).replace(
@@ -171,6 +177,7 @@ export async function startApi(
     await closed
     clearTimeout(cutOff)
     await accepter.drained()
+    await replayCounter.stop()
     await queue.close().catch(onError)
     await Promise.all([pool.end(), acceptancePool.end()])
     log.info('api has stopped')

@@ -15,6 +15,7 @@ export const problems = {
   account_closed: { status: 409, title: 'The account is closed' },
   account_not_empty: { status: 409, title: 'The account still has a balance or holds' },
   account_not_found: { status: 422, title: 'No such account' },
+  backlog_full: { status: 503, title: 'Too much is waiting to be settled', retryable: true },
   body_too_large: { status: 413, title: 'The body is too large' },
   currency_mismatch: { status: 422, title: 'The currencies differ' },
   duplicate_member: { status: 400, title: 'A member stands twice in the JSON' },
@@ -23,9 +24,13 @@ export const problems = {
     title: 'A request with this key is still being accepted',
     retryable: true,
   },
+  idempotency_key_expired: { status: 422, title: 'The idempotency key was not used in time' },
   idempotency_key_invalid: { status: 400, title: 'The idempotency key cannot be used' },
   idempotency_key_missing: { status: 400, title: 'An idempotency key is required' },
+  idempotency_key_purpose: { status: 422, title: 'The idempotency key is for another purpose' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key belongs to another request' },
+  idempotency_key_unknown: { status: 422, title: 'The idempotency key was not issued here' },
+  insufficient_scope: { status: 403, title: 'The API key may not do this' },
   internal_error: { status: 500, title: 'Something is wrong on our side', retryable: true },
   invalid_amount: { status: 400, title: 'The amount cannot be used' },
   invalid_body: { status: 400, title: 'The body cannot be used' },
@@ -54,6 +59,8 @@ export type ProblemCode = keyof typeof problems
 export type ProblemOptions = {
   /** A JSON pointer (RFC 6901) to the member at fault. */
   param?: string | undefined
+  /** Further members of the answer: nothing that was stored, but names and ids of the tenant. */
+  members?: Readonly<Record<string, unknown>>
   headers?: Record<string, string>
   cause?: unknown
 }
@@ -64,12 +71,14 @@ export class Problem extends Error {
   readonly code: ProblemCode
   readonly param: string | undefined
   readonly headers: Record<string, string>
+  readonly members: Readonly<Record<string, unknown>>
 
   constructor(code: ProblemCode, detail: string, options: ProblemOptions = {}) {
     super(detail, { cause: options.cause })
     this.code = code
     this.param = options.param
     this.headers = options.headers ?? {}
+    this.members = options.members ?? {}
   }
 
   get status(): ContentfulStatusCode {
@@ -89,5 +98,6 @@ export function renderProblem(problem: Problem, requestId: string, publicUrl: st
     ...(problem.param === undefined ? {} : { param: problem.param }),
     request_id: requestId,
     retryable: kind.retryable === true,
+    ...problem.members,
   })
 }

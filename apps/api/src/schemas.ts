@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { decodeId, encodeId, type IdKind } from '@payonce/core/ids'
+import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { isCurrency } from '@payonce/core/money'
 
 /*
@@ -83,6 +84,11 @@ export function id(kind: IdKind) {
   })
 }
 
+/** A time with its offset (RFC 3339), cut to milliseconds. */
+function time(error: string) {
+  return z.iso.datetime({ offset: true, error }).transform((value) => new Date(value))
+}
+
 export const newAccount = z.strictObject({
   currency,
   kind: z
@@ -108,6 +114,16 @@ export const newTransfer = z.strictObject({
   currency,
   description: text(500).nullable().default(null),
   metadata: metadata.default({}),
+  on_insufficient_funds: z
+    .strictObject({ retry_until: time('Send a time such as 2026-01-31T12:00:00Z') })
+    .optional(),
+})
+
+export const keyPurpose = z.strictObject({
+  purpose: z
+    .enum(keyPurposes, { error: `Send one of: ${keyPurposes.join(', ')}` })
+    .nullable()
+    .default(null),
 })
 
 export const emptyBody = z.strictObject({})
@@ -122,14 +138,13 @@ const limit = z
 /** 2 KB: far above any cursor of ours. */
 const cursor = z.string().max(2_048).optional()
 
-const time = z.iso
-  .datetime({ offset: true, error: 'expected a time such as 2026-01-31T12:00:00Z' })
-  .transform((value) => new Date(value))
+const wrongTime = 'expected a time such as 2026-01-31T12:00:00Z'
 
 export const page = { limit, cursor }
 
 export const accountQuery = z.strictObject({ ...page, reference: text(200, 1).optional() })
 export const entryQuery = z.strictObject(page)
+export const keyQuery = z.strictObject({ key: z.string() })
 export const noQuery = z.strictObject({})
 export const keyedQuery = z.strictObject({ idempotency_key: z.string().optional() })
 
@@ -143,6 +158,6 @@ export const transferQuery = z.strictObject({
     })
     .optional(),
   kind: z.enum(['transfer'], { error: 'expected transfer' }).optional(),
-  created_after: time.optional(),
-  created_before: time.optional(),
+  created_after: time(wrongTime).optional(),
+  created_before: time(wrongTime).optional(),
 })

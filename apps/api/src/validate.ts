@@ -1,4 +1,4 @@
-import { amountMembers, toPointer } from './json-body.ts'
+import { isAmountMember, toPointer } from './json-body.ts'
 import { Problem, type ProblemCode } from './problem.ts'
 import type { z } from 'zod'
 
@@ -42,7 +42,13 @@ function toProblem(issues: readonly z.core.$ZodIssue[]): Problem {
   const issue = issues[0]
   if (issue === undefined) return new Problem('invalid_body', 'The body cannot be used.')
   const param = toPointer(issue.path)
-  return new Problem(codeOf(issue), sentence(issue.message), { param })
+  const cause = innermost(issue)
+  return new Problem(codeOf(cause), sentence(cause.message), { param })
+}
+
+/** What is wrong with the name of a pair is told inside the issue about the pair. */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  return (issue.code === 'invalid_key' ? issue.issues[0] : undefined) ?? issue
 }
 
 const codeOfMember: Readonly<Record<string, ProblemCode>> = {
@@ -56,9 +62,9 @@ function codeOf(issue: z.core.$ZodIssue): ProblemCode {
   if (issue.code === 'custom' && typeof issue.params?.['code'] === 'string') {
     return issue.params['code'] as ProblemCode
   }
-  const member = String(issue.path.at(-1))
-  if (amountMembers.has(member)) return 'invalid_amount'
-  return codeOfMember[member] ?? 'invalid_field'
+  if (isAmountMember(issue.path)) return 'invalid_amount'
+  if (issue.path.at(-2) === 'metadata') return 'invalid_field'
+  return codeOfMember[String(issue.path.at(-1))] ?? 'invalid_field'
 }
 
 function sentence(message: string): string {

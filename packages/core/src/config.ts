@@ -39,6 +39,8 @@ const apiSchema = z.object({
   PUBLIC_URL: url('http:', 'https:').optional(),
   /** Connections for reads and account changes; acceptance has a few of its own besides. */
   API_CONNECTIONS: connections.default(10),
+  /** Jobs that may wait before new requests are turned away with backlog_full. */
+  BACKLOG_LIMIT: z.coerce.number().int().min(1).default(1_000_000),
   /** The only bearer token that opens /metrics; without it any valid API key does. */
   METRICS_TOKEN: z.string().min(16).optional(),
 })
@@ -63,6 +65,8 @@ const localSchema = z.object({
 
 const databaseSchema = z.object({
   ...stores,
+  /** Payloads of requests that settled are kept for so many days. */
+  RETENTION_DAYS: z.coerce.number().int().min(1).max(36_500).default(90),
   /** The role that api and worker run as, where it is not the one that migrates. */
   APP_DATABASE_ROLE: z.string().min(1).max(63).optional(),
 })

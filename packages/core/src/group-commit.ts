@@ -103,7 +103,8 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
 
   function flushGathered(): void {
     while (flushing < maxParallel && gathered.length > 0) {
-      const taken = gathered.splice(0, maxItems)
+      const taken = withoutContended(gathered.splice(0, maxItems))
+      if (taken.length === 0) continue
       flushing += 1
       void flushTaken(taken).finally(() => {
         flushing -= 1
@@ -127,6 +128,16 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
         await flushTaken(taken.slice(middle))
       }
     }
+  }
+
+  /** Moves those to their neighbours whose name became contended after they were gathered. */
+  function withoutContended(taken: Waiting<I, O>[]): Waiting<I, O>[] {
+    if (contention === undefined || contended.size === 0) return taken
+    return taken.filter((waiting) => {
+      const neighbours = contended.get(contention.nameOf(waiting.item))
+      neighbours?.push(waiting)
+      return neighbours === undefined
+    })
   }
 
   function waitAlone(waiting: Waiting<I, O>, rules: Contention<I, O>): void {

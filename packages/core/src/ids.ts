@@ -3,7 +3,8 @@ import { V7Generator } from 'uuidv7'
 /** What stands before the uuid on the wire, so that an id tells what it names. */
 export const idPrefixes = {
   account: 'acc',
-  apiKey: 'key',
+  apiKey: 'ak',
+  idempotencyKey: 'key',
   request: 'req',
   transfer: 'tr',
 } as const

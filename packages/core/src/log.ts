@@ -1,4 +1,4 @@
-import { pino, stdSerializers, type DestinationStream, type Logger } from 'pino'
+import { pino, stdSerializers, type DestinationStream, type LogFn, type Logger } from 'pino'
 
 export type Log = Logger
 
@@ -27,9 +27,17 @@ export function createLog(options: LogOptions): Log {
         censor: '[redacted]',
       },
       serializers: { error: serializeError, err: serializeError },
+      hooks: { logMethod },
     },
     options.destination ?? pino.destination({ dest: 1, sync: false }),
   )
+}
+
+/** An error that is logged by itself would have its message repeated beside its serialised form. */
+function logMethod(this: Logger, parameters: Parameters<LogFn>, log: LogFn): void {
+  const [error, message] = parameters as [unknown, string?]
+  if (error instanceof Error) log.call(this, { error }, message ?? 'failed')
+  else log.apply(this, parameters)
 }
 
 type LoggedError = {
@@ -42,19 +50,37 @@ type LoggedError = {
 
 function serializeError(error: unknown): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error) }
-  const { type, message, stack } = stdSerializers.err(error)
+  const { type, stack } = stdSerializers.err(error)
+  // The stack repeats the messages of the error and of its causes.
+  const isSafe = !withCauses(error).some(isOfDrizzle)
   return {
     type,
-    // drizzle's message repeats the statement with its parameters; its cause does not.
-    message: type === 'DrizzleQueryError' ? messageOfCause(error) : message,
+    message: messageOf(error),
     ...stringMember(error, 'code'),
     ...stringMember(error, 'constraint'),
-    ...(type === 'DrizzleQueryError' || stack === undefined ? {} : { stack }),
+    ...(isSafe && stack !== undefined ? { stack } : {}),
   }
 }
 
-function messageOfCause(error: Error): string {
-  return error.cause instanceof Error ? error.cause.message : 'a statement failed'
+/** The messages of an error and its causes, without those that repeat a statement's parameters. */
+function messageOf(error: Error): string {
+  const safe = withCauses(error).filter((one) => !isOfDrizzle(one))
+  return safe.length === 0 ? 'a statement failed' : safe.map(({ message }) => message).join(': ')
+}
+
+/** At most 5: nobody reads further, and a cause may lead back to its own error. */
+const maxCauses = 5
+
+function withCauses(error: Error, depth = 0): Error[] {
+  const { cause } = error
+  return cause instanceof Error && depth < maxCauses
+    ? [error, ...withCauses(cause, depth + 1)]
+    : [error]
+}
+
+/** drizzle's message repeats the statement with its parameters, and so client data. */
+function isOfDrizzle(error: Error): boolean {
+  return error.constructor.name === 'DrizzleQueryError'
 }
 
 function stringMember(error: Error, name: 'code' | 'constraint'): { [member: string]: string } {

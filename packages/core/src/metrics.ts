@@ -87,7 +87,10 @@ export function createMetrics() {
 export type ConnectionCounts = { totalCount: number; idleCount: number; waitingCount: number }
 
 /** Shows how many connections of a pool are in use, idle, or waited for. */
-export function watchPools({ registry }: Metrics, pools: Readonly<Record<string, ConnectionCounts>>): void {
+export function watchPools(
+  { registry }: Metrics,
+  pools: Readonly<Record<string, ConnectionCounts>>,
+): void {
   const connections = new Gauge({
     name: 'payonce_pool_connections',
     help: 'Connections of a pool: in use, idle, and requests waiting for one',

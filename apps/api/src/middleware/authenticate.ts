@@ -4,6 +4,7 @@ import {
   findApiKeyOwner,
   isWellFormedApiKey,
   type ApiKeyOwner,
+  type ApiKeyScope,
 } from '@payonce/core/tenants/api-key'
 import { Problem } from '../problem.ts'
 import type { MiddlewareHandler } from 'hono'
@@ -32,6 +33,7 @@ export function authenticate({ pool }: Pick<Deps, 'pool'>): MiddlewareHandler<En
     const key = bearerToken(c.req.header('authorization'))
     const owner = key !== undefined && isWellFormedApiKey(key) ? await ownerOf(key) : undefined
     if (owner === undefined) throw unauthorized()
+    requireScope(owner, c.req.method)
     c.set('owner', owner)
     await next()
   }
@@ -48,6 +50,12 @@ export function authenticateOperator(
     if (token === undefined || !isSame(token, metricsToken)) throw unauthorized()
     await next()
   }
+}
+
+function requireScope(owner: ApiKeyOwner, method: string): void {
+  const scope: ApiKeyScope = method === 'GET' || method === 'HEAD' ? 'read' : 'write'
+  if (owner.scopes.includes(scope)) return
+  throw new Problem('insufficient_scope', `Use an API key with the scope ${scope}.`)
 }
 
 function bearerToken(header: string | undefined): string | undefined {

@@ -1,4 +1,5 @@
 import { Hono, type Context } from 'hono'
+import { findKey } from '@payonce/core/idempotency/known-key'
 import { decodeId } from '@payonce/core/ids'
 import {
   createAccount,
@@ -7,11 +8,17 @@ import {
   openedAccount,
   updateAccount,
   type Account,
+  type AccountCreation,
   type NewAccount,
 } from '@payonce/core/ledger/account'
 import { listEntries } from '@payonce/core/ledger/entry'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
-import { fingerprintOf, keyReused, readIdempotencyKey } from '../idempotency-key.ts'
+import {
+  fingerprintOf,
+  keyReused,
+  readIdempotencyKey,
+  refusalOfIssuedKey,
+} from '../idempotency-key.ts'
 import { readJsonBody } from '../json-body.ts'
 import { Problem } from '../problem.ts'
 import {
@@ -26,8 +33,10 @@ import { validateBody, validateQuery } from '../validate.ts'
 import { viewAccount, viewEntry, viewList } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
-export function accountRoutes(deps: Pick<Deps, 'pool' | 'newId' | 'metrics'>): Hono<Env> {
-  const { pool, newId, metrics } = deps
+export function accountRoutes(
+  deps: Pick<Deps, 'pool' | 'newId' | 'metrics' | 'replayCounter'>,
+): Hono<Env> {
+  const { pool, newId, metrics, replayCounter } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function openAccount(c) {
@@ -49,8 +58,8 @@ export function accountRoutes(deps: Pick<Deps, 'pool' | 'newId' | 'metrics'>): H
       idempotencyKey === undefined
         ? undefined
         : { idempotencyKey, fingerprint: fingerprintOf(c, body) }
-    const creation = await createAccount(pool, account, key)
-    if (creation.result === 'mismatched') throw keyReused()
+    const creation = await openOrReplay(account, key)
+    if (creation.result === 'mismatched') throw keyReused(creation.known)
     if (creation.result === 'reference_taken') {
       throw new Problem('reference_taken', 'Another account has this reference.', {
         param: '/reference',
@@ -58,6 +67,7 @@ export function accountRoutes(deps: Pick<Deps, 'pool' | 'newId' | 'metrics'>): H
     }
     if (creation.result === 'replayed') {
       metrics.replayed.inc()
+      if (key !== undefined) replayCounter.count(account.tenantId, key.idempotencyKey)
       c.header('idempotent-replayed', 'true')
     }
     const opened = viewAccount(openedAccount({ ...account, id: creation.id }, creation.createdAt))
@@ -119,6 +129,21 @@ export function accountRoutes(deps: Pick<Deps, 'pool' | 'newId' | 'metrics'>): H
       ),
     )
   })
+
+  /** A known key is answered before it is asked whether a new one might be used. */
+  async function openOrReplay(
+    account: NewAccount,
+    key: { idempotencyKey: string; fingerprint: Buffer } | undefined,
+  ): Promise<AccountCreation> {
+    if (key !== undefined) {
+      const { tenantId } = account
+      const binding = { tenantId, idempotencyKey: key.idempotencyKey }
+      const refusal = await refusalOfIssuedKey(pool, binding, 'POST /v1/accounts')
+      const isUsed = refusal !== undefined && (await findKey(pool, tenantId, key.idempotencyKey))
+      if (refusal !== undefined && !isUsed) throw refusal
+    }
+    return createAccount(pool, account, key)
+  }
 
   async function requireAccount(c: Context<Env>): Promise<Account> {
     const account = await findAccount(pool, c.var.owner.tenantId, accountIdIn(c))

@@ -1,40 +1,50 @@
 import { createHash } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { decodeId, encodeId } from '@payonce/core/ids'
-import { findKey, matches } from '@payonce/core/idempotency/known-key'
+import { findKey, matches, type KnownKey } from '@payonce/core/idempotency/known-key'
 import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { cancelTransfer } from '@payonce/core/transfers/cancel'
-import { findSettled, findTransfer } from '@payonce/core/transfers/find'
+import { findAcceptedCommand, findSettled, findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
 import {
+  differingMembers,
   isSettled,
   queuedTransfer,
   type Transfer,
   type TransferCommand,
 } from '@payonce/core/transfers/transfer'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
-import { fingerprintOf, keyReused, requireIdempotencyKey } from '../idempotency-key.ts'
+import {
+  fingerprintOf,
+  keyReused,
+  refusalOfIssuedKey,
+  requireIdempotencyKey,
+} from '../idempotency-key.ts'
 import { readJsonBody, readOptionalJsonBody } from '../json-body.ts'
 import { preferredWait } from '../prefer.ts'
 import { Problem } from '../problem.ts'
 import { emptyBody, keyedQuery, newTransfer, noQuery, transferQuery } from '../schemas.ts'
 import { validateBody, validateQuery } from '../validate.ts'
 import { viewList, viewTransfer } from '../views.ts'
+import type { z } from 'zod'
 import type { AcceptanceRequest } from '@payonce/core/transfers/accept'
 import type { Deps, Env } from '../deps.ts'
 
 /** 1 s: a worker settles in milliseconds, so whoever asks again after a second has an answer. */
 const retryAfterSeconds = '1'
+/** 90 days: what lacks its funds for longer is no payment any more. */
+const longestRetryMs = 90 * 24 * 3_600_000
 
 export function transferRoutes(deps: Deps): Hono<Env> {
-  const { pool, newId, accepter, watcher, accountFacts, metrics, publicUrl } = deps
+  const { pool, newId, accepter, accountFacts, backlog, clock, watcher } = deps
+  const { metrics, publicUrl, replayCounter } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function sendTransfer(c) {
     validateQuery(keyedQuery, c.req.queries())
     const body = await readJsonBody(c)
     const sent = validateBody(newTransfer, body)
-    const command: TransferCommand = { kind: 'transfer', ...sent, amount: BigInt(sent.amount) }
+    const command = toCommand(sent)
     const idempotencyKey = requireIdempotencyKey(c, publicUrl)
     const wait = preferredWait(c)
     const request: AcceptanceRequest = {
@@ -49,6 +59,7 @@ export function transferRoutes(deps: Deps): Hono<Env> {
     c.header('location', `/v1/transfers/${encodeId('transfer', accepted.id)}`)
     if (isReplay) {
       metrics.replayed.inc()
+      replayCounter.count(request.tenantId, idempotencyKey)
       c.header('idempotent-replayed', 'true')
     }
     if (wait !== undefined) {
@@ -73,17 +84,45 @@ export function transferRoutes(deps: Deps): Hono<Env> {
     if (refusal !== undefined) {
       const known = await findKey(pool, request.tenantId, request.idempotencyKey)
       if (known === undefined) throw refusal
-      if (!matches(known, request.fingerprint)) throw keyReused()
+      if (!matches(known, request.fingerprint)) throw await mismatch(known, request)
       return { id: known.resourceId, acceptedAt: known.acceptedAt, isReplay: true }
     }
     const acceptance = await accepter.accept(request)
-    if (acceptance.result === 'mismatched') throw keyReused()
+    if (acceptance.result === 'mismatched') throw await mismatch(acceptance.known, request)
     const { id, acceptedAt } = acceptance
     return { id, acceptedAt, isReplay: acceptance.result === 'replayed' }
   }
 
+  /** Why a request that is new cannot be accepted: in the order that the contract gives. */
+  async function refusalOf(request: AcceptanceRequest): Promise<Problem | undefined> {
+    return (
+      (await refusalOfIssuedKey(pool, request, 'POST /v1/transfers')) ??
+      refusalOfTimes(request.command) ??
+      refusalOfBacklog() ??
+      (await refusalOfAccounts(request))
+    )
+  }
+
+  function refusalOfTimes({ retryFundsUntil }: TransferCommand): Problem | undefined {
+    if (retryFundsUntil === null) return undefined
+    if (retryFundsUntil.getTime() <= clock.nowMs() + longestRetryMs) return undefined
+    return new Problem('invalid_field', 'Send a time within the next 90 days.', {
+      param: '/on_insufficient_funds/retry_until',
+    })
+  }
+
+  function refusalOfBacklog(): Problem | undefined {
+    if (!backlog.isFull()) return undefined
+    return new Problem('backlog_full', 'Send the same request, with the same key, again later.', {
+      headers: { 'retry-after': '5' },
+    })
+  }
+
   /** What can never become right, and so is refused before the key is used up. */
-  async function refusalOf({ tenantId, command }: AcceptanceRequest): Promise<Problem | undefined> {
+  async function refusalOfAccounts({
+    tenantId,
+    command,
+  }: AcceptanceRequest): Promise<Problem | undefined> {
     const { source, destination, currency } = command
     if (source === destination) {
       return new Problem('same_account', 'Name two different accounts.', { param: '/destination' })
@@ -100,6 +139,16 @@ export function transferRoutes(deps: Deps): Hono<Env> {
       }
     }
     return undefined
+  }
+
+  /** Names the members that differ, while the payload of the first request is kept. */
+  async function mismatch(
+    known: KnownKey,
+    { tenantId, command }: AcceptanceRequest,
+  ): Promise<Problem> {
+    const ref = { tenantId, transferId: known.resourceId }
+    const first = known.resource === 'transfer' ? await findAcceptedCommand(pool, ref) : undefined
+    return keyReused(known, first === undefined ? [] : differingMembers(first.command, command))
   }
 
   async function currentStatus(ref: { tenantId: string; transferId: string }): Promise<string> {
@@ -179,6 +228,16 @@ export function transferRoutes(deps: Deps): Hono<Env> {
   })
 
   return routes
+}
+
+function toCommand(sent: z.infer<typeof newTransfer>): TransferCommand {
+  const { on_insufficient_funds: onInsufficientFunds, amount, ...members } = sent
+  return {
+    kind: 'transfer',
+    ...members,
+    amount: BigInt(amount),
+    retryFundsUntil: onInsufficientFunds?.retry_until ?? null,
+  }
 }
 
 function transferRefIn(c: Context<Env>): { tenantId: string; transferId: string } {

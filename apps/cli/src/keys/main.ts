@@ -3,7 +3,14 @@ import { createClock } from '@payonce/core/clock'
 import { readDatabaseConfig } from '@payonce/core/config'
 import { createPool, type Pool } from '@payonce/core/db/client'
 import { createIdGenerator, decodeId, encodeId } from '@payonce/core/ids'
-import { createApiKey, listApiKeys, revokeApiKey } from '@payonce/core/tenants/api-key'
+import {
+  apiKeyScopes,
+  createApiKey,
+  listApiKeys,
+  revokeApiKey,
+  type ApiKeyInfo,
+  type ApiKeyScope,
+} from '@payonce/core/tenants/api-key'
 import {
   MAX_TENANT_NAME_LENGTH,
   findOrCreateTenant,
@@ -11,9 +18,12 @@ import {
 } from '@payonce/core/tenants/tenant'
 
 const usage = `Usage:
-  npm run keys -- create --tenant NAME [--live]   makes a key and prints it, once, on standard output
-  npm run keys -- list [--tenant NAME]            lists keys: never the keys themselves
-  npm run keys -- revoke ID                       ends a key; servers honour it for up to 5 s more
+  npm run keys -- create --tenant NAME [--live] [--scope read|write]… [--expires-in DAYS]
+      makes a key and prints it, once, on standard output; without --scope it may read and write
+  npm run keys -- list [--tenant NAME]
+      lists keys: never the keys themselves
+  npm run keys -- revoke ID
+      ends a key; servers honour it for up to 5 s more
 The database is the one of DATABASE_URL.`
 
 class UsageError extends Error {}
@@ -42,7 +52,12 @@ function parse(argv: string[]) {
     return parseArgs({
       args: argv,
       allowPositionals: true,
-      options: { tenant: { type: 'string' }, live: { type: 'boolean', default: false } },
+      options: {
+        tenant: { type: 'string' },
+        live: { type: 'boolean', default: false },
+        scope: { type: 'string', multiple: true, default: [...apiKeyScopes] },
+        'expires-in': { type: 'string' },
+      },
     })
   } catch (error) {
     throw new UsageError(`${error instanceof Error ? error.message : ''}\n${usage}`)
@@ -51,29 +66,43 @@ function parse(argv: string[]) {
 
 async function create(
   pool: Pool,
-  { tenant, live }: { tenant?: string | undefined; live: boolean },
+  { tenant, live, scope, 'expires-in': expiresIn }: ReturnType<typeof parse>['values'],
 ): Promise<void> {
   if (tenant === undefined || tenant === '' || tenant.length > MAX_TENANT_NAME_LENGTH) {
     throw new UsageError(
       `--tenant takes a name of 1 to ${MAX_TENANT_NAME_LENGTH} characters\n${usage}`,
     )
   }
+  const scopes = scope.map(toScope)
+  const expiresAt = expiresIn === undefined ? null : daysFromNow(expiresIn)
   const newId = createIdGenerator(createClock().nowMs)
   const mode: TenantMode = live ? 'live' : 'test'
   const tenantId = await findOrCreateTenant(pool, { id: newId(), name: tenant, mode })
   const id = newId()
-  const key = await createApiKey(pool, { id, tenantId, mode })
+  const key = await createApiKey(pool, { id, tenantId, mode, scopes, expiresAt })
   console.error(`Key ${encodeId('apiKey', id)} of ${mode} tenant ${tenant}. It is shown only now:`)
   console.log(key)
 }
 
+function toScope(text: string): ApiKeyScope {
+  const scope = apiKeyScopes.find((known) => known === text)
+  if (scope === undefined) throw new UsageError(`--scope takes read or write\n${usage}`)
+  return scope
+}
+
+function daysFromNow(text: string): Date {
+  if (!/^[1-9]\d{0,4}$/.test(text)) throw new UsageError(`--expires-in takes days\n${usage}`)
+  return new Date(Date.now() + Number(text) * 86_400_000)
+}
+
 async function list(pool: Pool, tenant: string | undefined): Promise<void> {
   for (const key of await listApiKeys(pool, tenant)) {
-    const state = key.revokedAt === null ? 'active' : `revoked ${key.revokedAt.toISOString()}`
+    const state = stateOf(key)
     console.log(
       [
         encodeId('apiKey', key.id),
         key.hint,
+        key.scopes.join('+'),
         key.mode,
         key.createdAt.toISOString(),
         state,
@@ -81,6 +110,12 @@ async function list(pool: Pool, tenant: string | undefined): Promise<void> {
       ].join('\t'),
     )
   }
+}
+
+function stateOf({ revokedAt, expiresAt }: ApiKeyInfo): string {
+  if (revokedAt !== null) return `revoked ${revokedAt.toISOString()}`
+  if (expiresAt === null) return 'active'
+  return `${expiresAt.getTime() > Date.now() ? 'expires' : 'expired'} ${expiresAt.toISOString()}`
 }
 
 async function revoke(pool: Pool, text: string): Promise<void> {

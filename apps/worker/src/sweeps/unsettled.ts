@@ -141,20 +141,22 @@ export function createSweeper(options: SweeperOptions): Sweeper {
 
   function nextRing(command: Unsettled, nowMs: number): Ring | undefined {
     const { tenantId, transferId, idempotencyKey } = command
-    const known = rung.get(transferId)
+    // A deferred command that is due anew is rung anew, however often it was rung before.
+    const name = `${transferId}@${command.dueAt.getTime()}`
+    const known = rung.get(name)
     if (known !== undefined) known.seenIn = sweepNumber
     if (known !== undefined && known.nextAtMs > nowMs) return undefined
     const count = (known?.count ?? 0) + 1
     const gapMs = Math.min(longestRingGapMs, shortestRingGapMs * 2 ** (count - 1))
-    rung.set(transferId, { count, nextAtMs: nowMs + gapMs, seenIn: sweepNumber })
+    rung.set(name, { count, nextAtMs: nowMs + gapMs, seenIn: sweepNumber })
     const base = { tenantId, transferId, idempotencyKey }
     return count > ringsUnderPlainId ? { ...base, attempt: count } : base
   }
 
   /** What two sweeps in a row did not see any more has been settled. */
   function forgetSettled(): void {
-    for (const [id, { seenIn, nextAtMs }] of rung) {
-      if (seenIn < sweepNumber - 1 && nextAtMs < performance.now()) rung.delete(id)
+    for (const [name, { seenIn, nextAtMs }] of rung) {
+      if (seenIn < sweepNumber - 1 && nextAtMs < performance.now()) rung.delete(name)
     }
   }
 

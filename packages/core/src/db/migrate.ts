@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import { migrate } from 'drizzle-orm/node-postgres/migrator'
 import { Client } from 'pg'
+import { createCommandPartitions } from './command-partitions.ts'
 
 /** Any number, the same in every process: "payonce" in ASCII, cut to what fits. */
 const migrationLock = 0x7061796f6e
@@ -28,6 +29,7 @@ export async function migrateDatabase(options: MigrateOptions): Promise<void> {
     // drizzle's migrator takes no lock of its own: two at once would both create the tables.
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock])
     await migrate(drizzle(client), { migrationsFolder })
+    await createCommandPartitions(client)
     if (options.grantTo !== undefined) await grantAccess(client, options.grantTo)
   } finally {
     await client.end()
@@ -43,6 +45,8 @@ const grants: Record<string, string> = {
   deferred: 'SELECT, INSERT, UPDATE, DELETE',
   entries: 'SELECT, INSERT',
   idempotency_keys: 'SELECT, INSERT',
+  issued_keys: 'SELECT, INSERT',
+  key_replays: 'SELECT, INSERT, UPDATE',
   sweeps: 'SELECT, UPDATE',
   tenants: 'SELECT',
   transfers: 'SELECT, INSERT',

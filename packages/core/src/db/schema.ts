@@ -56,12 +56,19 @@ export const apiKeys = pgTable(
     hash: bytea('hash').notNull(),
     /** The prefix and the last four characters, for a person who has to tell keys apart. */
     hint: text('hint').notNull(),
+    /** What the key may do: `read`, `write`, or both. */
+    scopes: text('scopes').array().notNull(),
     createdAt: time('created_at').notNull(),
+    expiresAt: time('expires_at'),
     revokedAt: time('revoked_at'),
   },
   (table) => [
     unique('api_keys_hash_unique').on(table.hash),
     index('api_keys_tenant_id_index').on(table.tenantId),
+    check(
+      'api_keys_scopes_check',
+      sql`cardinality(${table.scopes}) > 0 AND ${table.scopes} <@ ARRAY['read', 'write']`,
+    ),
   ],
 )
 
@@ -86,6 +93,36 @@ export const idempotencyKeys = pgTable(
     index('idempotency_keys_due_at_index')
       .on(table.dueAt)
       .where(sql`${table.dueAt} IS NOT NULL`),
+  ],
+)
+
+/** Keys that were made by the server on request: used once, for what they were asked for. */
+export const issuedKeys = pgTable(
+  'issued_keys',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    /** The route that the key may be used for; null where it may be used for any. */
+    purpose: text('purpose'),
+    issuedAt: time('issued_at').notNull(),
+    /** An unused key cannot be used after this; a used one is answered for ever. */
+    expiresAt: time('expires_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'issued_keys_primary', columns: [table.tenantId, table.idempotencyKey] }),
+  ],
+)
+
+/** How often a key was answered again: counted now and then, for people, never for decisions. */
+export const keyReplays = pgTable(
+  'key_replays',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    replays: amount('replays').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'key_replays_primary', columns: [table.tenantId, table.idempotencyKey] }),
   ],
 )
 
@@ -247,7 +284,11 @@ export const deferred = pgTable(
   {
     tenantId: uuid('tenant_id').notNull(),
     transferId: uuid('transfer_id').notNull(),
-    reason: text('reason', { enum: ['poison', 'unknown_command'] }).notNull(),
+    reason: text('reason', {
+      enum: ['poison', 'unknown_command', 'insufficient_funds'],
+    }).notNull(),
+    /** The account whose next credit makes another attempt worth while; null where none does. */
+    awaitsAccount: uuid('awaits_account'),
     attempts: integer('attempts').notNull(),
     lastCode: text('last_code').notNull(),
     nextDueAt: time('next_due_at').notNull(),
@@ -255,7 +296,13 @@ export const deferred = pgTable(
   (table) => [
     primaryKey({ name: 'deferred_primary', columns: [table.tenantId, table.transferId] }),
     index('deferred_next_due_at_index').on(table.nextDueAt),
-    check('deferred_reason_check', sql`${table.reason} IN ('poison', 'unknown_command')`),
+    index('deferred_awaits_account_index')
+      .on(table.tenantId, table.awaitsAccount)
+      .where(sql`${table.awaitsAccount} IS NOT NULL`),
+    check(
+      'deferred_reason_check',
+      sql`${table.reason} IN ('poison', 'unknown_command', 'insufficient_funds')`,
+    ),
     check('deferred_attempts_check', sql`${table.attempts} > 0`),
   ],
 )

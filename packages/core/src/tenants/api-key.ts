@@ -9,14 +9,25 @@ import type { TenantMode } from './tenant.ts'
  */
 const form = /^po_(test|live)_([A-Za-z0-9_-]{43})([0-9a-z]{6})$/
 
-export type ApiKeyOwner = { apiKeyId: string; tenantId: string; mode: TenantMode }
+/** What a key may do: read everything of its tenant, and write, which moves money. */
+export const apiKeyScopes = ['read', 'write'] as const
+export type ApiKeyScope = (typeof apiKeyScopes)[number]
+
+export type ApiKeyOwner = {
+  apiKeyId: string
+  tenantId: string
+  mode: TenantMode
+  scopes: readonly ApiKeyScope[]
+}
 
 export type ApiKeyInfo = {
   id: string
   tenant: string
   mode: TenantMode
   hint: string
+  scopes: readonly ApiKeyScope[]
   createdAt: Date
+  expiresAt: Date | null
   revokedAt: Date | null
 }
 
@@ -42,18 +53,31 @@ export function hashApiKey(key: string): Buffer {
 /** Makes a key for a tenant and returns it with its id: the only time that the key can be seen. */
 export async function createApiKey(
   db: Queryable,
-  options: { id: string; tenantId: string; mode: TenantMode },
+  options: {
+    id: string
+    tenantId: string
+    mode: TenantMode
+    scopes?: readonly ApiKeyScope[]
+    expiresAt?: Date | null
+  },
 ): Promise<string> {
   const key = generateApiKey(options.mode)
   await db.query(
-    `INSERT INTO api_keys (id, tenant_id, hash, hint, created_at)
-     VALUES ($1, $2, $3, $4, clock_timestamp())`,
-    [options.id, options.tenantId, hashApiKey(key), hintOf(key)],
+    `INSERT INTO api_keys (id, tenant_id, hash, hint, scopes, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5, clock_timestamp(), $6)`,
+    [
+      options.id,
+      options.tenantId,
+      hashApiKey(key),
+      hintOf(key),
+      options.scopes ?? apiKeyScopes,
+      options.expiresAt ?? null,
+    ],
   )
   return key
 }
 
-/** The owner of a key, or undefined where the key is unknown or revoked. */
+/** The owner of a key, or undefined where the key is unknown, revoked or expired. */
 export async function findApiKeyOwner(
   db: Queryable,
   key: string,
@@ -63,23 +87,26 @@ export async function findApiKeyOwner(
     id: string
     tenant_id: string
     mode: TenantMode
+    scopes: ApiKeyScope[]
     hash: Buffer
   }>(
-    `SELECT api_keys.id, api_keys.tenant_id, tenants.mode, api_keys.hash
+    `SELECT api_keys.id, api_keys.tenant_id, tenants.mode, api_keys.scopes,
+            api_keys.hash
        FROM api_keys JOIN tenants ON tenants.id = api_keys.tenant_id
-      WHERE api_keys.hash = $1 AND api_keys.revoked_at IS NULL`,
+      WHERE api_keys.hash = $1 AND api_keys.revoked_at IS NULL
+        AND (api_keys.expires_at IS NULL OR api_keys.expires_at > clock_timestamp())`,
     [hash],
   )
   const row = rows[0]
   if (row === undefined || !timingSafeEqual(row.hash, hash)) return undefined
-  return { apiKeyId: row.id, tenantId: row.tenant_id, mode: row.mode }
+  return { apiKeyId: row.id, tenantId: row.tenant_id, mode: row.mode, scopes: row.scopes }
 }
 
 /** Every key, of one tenant or of all, oldest first. */
 export async function listApiKeys(db: Queryable, tenant?: string): Promise<ApiKeyInfo[]> {
   const { rows } = await db.query<ApiKeyInfo>(
-    `SELECT api_keys.id, tenants.name AS tenant, tenants.mode, api_keys.hint,
-            api_keys.created_at AS "createdAt", api_keys.revoked_at AS "revokedAt"
+    `SELECT api_keys.id, tenants.name AS tenant, tenants.mode, api_keys.hint, api_keys.scopes,
+            api_keys.created_at AS "createdAt", api_keys.expires_at AS "expiresAt", api_keys.revoked_at AS "revokedAt"
        FROM api_keys JOIN tenants ON tenants.id = api_keys.tenant_id
       WHERE $1::text IS NULL OR tenants.name = $1
       ORDER BY api_keys.id`,

@@ -1,6 +1,5 @@
 import { inTransaction } from '../db/transaction.ts'
-import { findSettled } from './find.ts'
-import { commandColumns, toAcceptedCommand, type CommandRow } from './transfer-row.ts'
+import { findAcceptedCommand, findSettled } from './find.ts'
 import { metadataText, type AcceptedCommand, type Transfer } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { NewId, TransferRef } from '../ids.ts'
@@ -22,26 +21,22 @@ export async function cancelTransfer(
   ref: TransferRef,
 ): Promise<CancelResult> {
   const found = await inTransaction(pool, {}, async (tx) => {
-    const accepted = await readCommand(tx, ref)
-    if (accepted !== undefined) await insertCanceled(tx, accepted, newId())
-    await tx.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
-      ref.tenantId,
-      ref.transferId,
-    ])
+    const accepted = await findAcceptedCommand(tx, ref)
+    if (accepted !== undefined) {
+      await insertCanceled(tx, accepted, newId())
+      // Only of a command that is ended by now: one that only a newer process can read stays put
+      // aside, since behind the sweep's watermark nothing else would ever find it again.
+      await tx.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
+        ref.tenantId,
+        ref.transferId,
+      ])
+    }
     // A new statement: it sees the settlement that the insert waited for.
     return findSettled(tx, [ref])
   })
   const transfer = found[0]
   if (transfer === undefined) return { result: 'not_found' }
   return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
-}
-
-async function readCommand(tx: Tx, ref: TransferRef): Promise<AcceptedCommand | undefined> {
-  const { rows } = await tx.query<CommandRow>(
-    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
-    [ref.tenantId, ref.transferId],
-  )
-  return rows[0] && toAcceptedCommand(rows[0])
 }
 
 /** Does nothing where the transfer is settled: here the other one may win, since no money moves. */

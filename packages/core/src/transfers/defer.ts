@@ -1,8 +1,19 @@
-import type { Queryable } from '../db/client.ts'
+import { accountKey, type Entry } from '../ledger/apply.ts'
+import type { Queryable, Tx } from '../db/client.ts'
 import type { TransferRef } from '../ids.ts'
 
 /** Why a command that was tried is to be tried later. */
-export type DeferredReason = 'poison' | 'unknown_command'
+export type DeferredReason = 'poison' | 'unknown_command' | 'insufficient_funds'
+
+export type Deferral = {
+  reason: DeferredReason
+  /** What the last attempt ended with: a code, never client data. */
+  code: string
+  /** The account whose next credit makes another attempt worth while. */
+  awaitsAccount?: string
+  /** The next attempt is not put off beyond this. */
+  notAfter?: Date
+}
 
 /**
  * Notes that a command is to be tried later. The gaps grow from 5 s to an hour, so that a command
@@ -12,25 +23,49 @@ export type DeferredReason = 'poison' | 'unknown_command'
 export async function defer(
   db: Queryable,
   { tenantId, transferId }: TransferRef,
-  reason: DeferredReason,
-  code: string,
+  { reason, code, awaitsAccount, notAfter }: Deferral,
 ): Promise<void> {
   await db.query(
-    `INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, next_due_at)
-     SELECT $1, $2, $3, 1, $4, clock_timestamp() + interval '5 s'
+    `INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, awaits_account,
+                           next_due_at)
+     SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + interval '5 s')
       WHERE NOT EXISTS (SELECT FROM transfers WHERE tenant_id = $1 AND id = $2)
      ON CONFLICT ON CONSTRAINT deferred_primary DO UPDATE
         SET reason = excluded.reason, last_code = excluded.last_code,
+            awaits_account = excluded.awaits_account,
             attempts = deferred.attempts + 1,
-            next_due_at = clock_timestamp()
-              + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20))`,
-    [tenantId, transferId, reason, code],
+            next_due_at = least($6, clock_timestamp()
+              + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20)))`,
+    [tenantId, transferId, reason, code, awaitsAccount ?? null, notAfter ?? null],
+  )
+}
+
+/**
+ * Makes another attempt due at once for what waits for a credit of these accounts. `awaited` names,
+ * by `accountKey`, the accounts that something waits for, so that a flush without any asks nothing.
+ */
+export async function wakeWaiting(
+  tx: Tx,
+  entries: readonly Entry[],
+  awaited: ReadonlySet<string>,
+): Promise<void> {
+  if (awaited.size === 0) return
+  const credited = entries.filter(
+    (entry) => entry.amount > 0n && awaited.has(accountKey(entry.tenantId, entry.accountId)),
+  )
+  if (credited.length === 0) return
+  await tx.query(
+    `UPDATE deferred SET next_due_at = clock_timestamp()
+       FROM unnest($1::uuid[], $2::uuid[]) AS credited (tenant_id, account_id)
+      WHERE deferred.tenant_id = credited.tenant_id
+        AND deferred.awaits_account = credited.account_id`,
+    [credited.map(({ tenantId }) => tenantId), credited.map(({ accountId }) => accountId)],
   )
 }
 
 /** Puts a command aside that throws by itself. The code names the error, never client data. */
 export async function park(db: Queryable, ref: TransferRef, error: unknown): Promise<void> {
-  await defer(db, ref, 'poison', codeOf(error))
+  await defer(db, ref, { reason: 'poison', code: codeOf(error) })
 }
 
 function codeOf(error: unknown): string {

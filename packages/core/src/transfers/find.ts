@@ -1,5 +1,6 @@
 import {
   commandColumns,
+  toAcceptedCommand,
   toQueuedTransfer,
   toTransfer,
   transferColumns,
@@ -8,17 +9,14 @@ import {
 } from './transfer-row.ts'
 import type { Queryable } from '../db/client.ts'
 import type { TransferRef } from '../ids.ts'
-import type { Transfer } from './transfer.ts'
+import type { AcceptedCommand, Transfer } from './transfer.ts'
 
 /** A transfer from the moment of its acceptance on, or undefined where the tenant has none such. */
 export async function findTransfer(db: Queryable, ref: TransferRef): Promise<Transfer | undefined> {
   const [settled] = await findSettled(db, [ref])
   if (settled !== undefined) return settled
-  const { rows } = await db.query<CommandRow>(
-    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
-    [ref.tenantId, ref.transferId],
-  )
-  const queued = rows[0] && toQueuedTransfer(rows[0])
+  const row = await findCommandRow(db, ref)
+  const queued = row && toQueuedTransfer(row)
   if (queued === undefined) return undefined
   // It may have been settled between the two looks: a status never goes back to queued.
   const [settledSince] = await findSettled(db, [ref])
@@ -41,4 +39,21 @@ export async function findSettled(
     [refs.map(({ tenantId }) => tenantId), refs.map(({ transferId }) => transferId)],
   )
   return rows.map(toTransfer)
+}
+
+/** What an accepted request asked for, while its payload is kept and this version can read it. */
+export async function findAcceptedCommand(
+  db: Queryable,
+  ref: TransferRef,
+): Promise<AcceptedCommand | undefined> {
+  const row = await findCommandRow(db, ref)
+  return row && toAcceptedCommand(row)
+}
+
+async function findCommandRow(db: Queryable, ref: TransferRef): Promise<CommandRow | undefined> {
+  const { rows } = await db.query<CommandRow>(
+    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
+    [ref.tenantId, ref.transferId],
+  )
+  return rows[0]
 }

@@ -10,7 +10,7 @@ import {
   type LedgerResult,
   type Outcome,
 } from '../ledger/apply.ts'
-import { defer, park, type DeferredReason } from './defer.ts'
+import { defer, park, wakeWaiting } from './defer.ts'
 import { commandColumns, toAcceptedCommand, type CommandRow } from './transfer-row.ts'
 import { metadataText, type AcceptedCommand } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
@@ -106,30 +106,72 @@ function settleOnce(
 ): Promise<Outcome[]> {
   return inTransaction(pool, {}, async (tx) => {
     const { commands, unknown } = await readCommands(tx, refs)
-    await putAside(tx, unknown, 'unknown_command')
+    for (const ref of unknown) {
+      await defer(tx, ref, { reason: 'unknown_command', code: 'unknown_command' })
+    }
 
     const accounts = await lockAccounts(tx, commands)
     // A new statement, so that its snapshot is younger than the locks: it sees every twin's commit.
-    const { now, settled, deferred } = await readProgress(tx, commands)
+    const { now, settled, deferred, awaited } = await readProgress(tx, commands)
     const due = commands.filter(({ id, dueAt }) => !settled.has(id) && dueAt <= now)
-    const ended = [...due, ...commands.filter(({ id }) => settled.has(id))]
-    await removeDeferred(
-      tx,
-      ended.filter(({ id }) => deferred.has(id)),
-    )
-    if (due.length === 0) return []
-
     const result = applyCommands(accounts, due.map(toLedgerCommand), now)
+    const { decided, waiting } = decide(due, result, now)
 
     // No ON CONFLICT: a violation here means that somebody else settled one of them in this very
     // moment, and then nothing of this transaction may remain.
-    await insertTransfers(tx, due, result, settlementId)
+    await insertTransfers(tx, decided, result.settledAt, settlementId)
     // After this point the transfers must succeed: only an outage may stop them, and then nothing
     // of them remains.
     await insertEntries(tx, result)
     await updateAccounts(tx, result.changed)
-    return result.outcomes
+
+    const ended = [...settled, ...decided.map(({ command }) => command.id)]
+    await removeDeferred(
+      tx,
+      commands.filter(({ id }) => deferred.has(id) && ended.includes(id)),
+    )
+    for (const command of waiting) await waitForFunds(tx, command)
+    await wakeWaiting(tx, result.entries, new Set([...awaited, ...waiting.map(sourceKey)]))
+    return decided.map(({ outcome }) => outcome)
   })
+}
+
+type Decided = { command: AcceptedCommand; outcome: Outcome }
+
+/** Parts the commands that are settled now from those that wait for funds, as their client asked. */
+function decide(
+  commands: readonly AcceptedCommand[],
+  { outcomes }: LedgerResult,
+  now: Date,
+): { decided: Decided[]; waiting: AcceptedCommand[] } {
+  const decided: Decided[] = []
+  const waiting: AcceptedCommand[] = []
+  outcomes.forEach((outcome, index) => {
+    const command = commands[index]
+    if (command === undefined) throw new Error('an outcome without a command')
+    const { retryFundsUntil } = command.command
+    const mayWait = retryFundsUntil !== null && now < retryFundsUntil
+    if (mayWait && outcome.failureCode === 'insufficient_funds') waiting.push(command)
+    else decided.push({ command, outcome })
+  })
+  return { decided, waiting }
+}
+
+async function waitForFunds(tx: Tx, { tenantId, id, command }: AcceptedCommand): Promise<void> {
+  await defer(
+    tx,
+    { tenantId, transferId: id },
+    {
+      reason: 'insufficient_funds',
+      code: 'insufficient_funds',
+      awaitsAccount: command.source,
+      ...(command.retryFundsUntil === null ? {} : { notAfter: command.retryFundsUntil }),
+    },
+  )
+}
+
+function sourceKey({ tenantId, command }: AcceptedCommand): string {
+  return accountKey(tenantId, command.source)
 }
 
 function toLedgerCommand({ tenantId, id, command }: AcceptedCommand) {
@@ -142,21 +184,26 @@ function toLedgerCommand({ tenantId, id, command }: AcceptedCommand) {
   }
 }
 
-/** The commands in the order in which they were accepted, and those only a newer worker can read. */
+/**
+ * The commands in the order in which they were accepted, and those only a newer worker can read. The
+ * range of their ids lets the plan leave out partitions that hold none of them.
+ */
 async function readCommands(
   tx: Tx,
   refs: readonly TransferRef[],
 ): Promise<{ commands: AcceptedCommand[]; unknown: TransferRef[] }> {
+  const ids = refs.map(({ transferId }) => transferId)
   const { rows } = await tx.query<CommandRow>(
     `SELECT ${commandColumns}
        FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
       CROSS JOIN LATERAL (
         SELECT * FROM commands
          WHERE commands.tenant_id = wanted.tenant_id AND commands.id = wanted.id
+           AND commands.id BETWEEN $3 AND $4
          LIMIT 1
       ) AS commands
       ORDER BY commands.accepted_at, commands.id`,
-    [refs.map(({ tenantId }) => tenantId), refs.map(({ transferId }) => transferId)],
+    [refs.map(({ tenantId }) => tenantId), ids, ids.toSorted()[0], ids.toSorted().at(-1)],
   )
   const commands: AcceptedCommand[] = []
   const unknown: TransferRef[] = []
@@ -166,14 +213,6 @@ async function readCommands(
     else commands.push(command)
   }
   return { commands, unknown }
-}
-
-async function putAside(
-  tx: Tx,
-  refs: readonly TransferRef[],
-  reason: DeferredReason,
-): Promise<void> {
-  for (const ref of refs) await defer(tx, ref, reason, reason)
 }
 
 type AccountRow = {
@@ -230,13 +269,20 @@ function toAccountState(row: AccountRow): AccountState {
   }
 }
 
-type Progress = { now: Date; settled: Set<string>; deferred: Set<string> }
+type Progress = {
+  now: Date
+  settled: Set<string>
+  deferred: Set<string>
+  /** Those of the accounts, by `accountKey`, whose credit some deferred command waits for. */
+  awaited: Set<string>
+}
 
-/** The database's time after the locks, and which of the commands are settled or put aside. */
+/** The database's time after the locks, and what is known by now of the commands. */
 async function readProgress(tx: Tx, commands: readonly AcceptedCommand[]): Promise<Progress> {
-  const { rows } = await tx.query<{ now: Date; settled: string[]; deferred: string[] }>(
+  type Row = { now: Date; settled: string[]; deferred: string[]; awaited: string[] }
+  const { rows } = await tx.query<Row>(
     `WITH wanted AS (
-       SELECT * FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
+       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS wanted (tenant_id, id, credited)
      )
      SELECT date_trunc('milliseconds', clock_timestamp()) AS now,
             ARRAY(SELECT settled.id FROM wanted CROSS JOIN LATERAL (
@@ -247,20 +293,36 @@ async function readProgress(tx: Tx, commands: readonly AcceptedCommand[]): Promi
                     SELECT transfer_id FROM deferred
                      WHERE deferred.tenant_id = wanted.tenant_id
                        AND deferred.transfer_id = wanted.id
-                     LIMIT 1) AS deferred) AS deferred`,
-    [commands.map(({ tenantId }) => tenantId), commands.map(({ id }) => id)],
+                     LIMIT 1) AS deferred) AS deferred,
+            ARRAY(SELECT wanted.tenant_id || '/' || wanted.credited FROM wanted
+                   WHERE EXISTS (SELECT FROM deferred
+                                  WHERE deferred.tenant_id = wanted.tenant_id
+                                    AND deferred.awaits_account = wanted.credited)) AS awaited`,
+    [
+      commands.map(({ tenantId }) => tenantId),
+      commands.map(({ id }) => id),
+      commands.map(({ command }) => command.destination),
+    ],
   )
   const row = rows[0]
   if (row === undefined) throw new Error('Postgres told no time')
-  return { now: row.now, settled: new Set(row.settled), deferred: new Set(row.deferred) }
+  return {
+    now: row.now,
+    settled: new Set(row.settled),
+    deferred: new Set(row.deferred),
+    awaited: new Set(row.awaited),
+  }
 }
 
 async function insertTransfers(
   tx: Tx,
-  commands: readonly AcceptedCommand[],
-  { outcomes, settledAt }: LedgerResult,
+  decided: readonly Decided[],
+  settledAt: Date,
   settlementId: string,
 ): Promise<void> {
+  if (decided.length === 0) return
+  const commands = decided.map(({ command }) => command)
+  const outcomes = decided.map(({ outcome }) => outcome)
   await tx.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
                             amount, currency, description, metadata, failure_code, source_version,

@@ -1,3 +1,4 @@
+import canonicalize from 'canonicalize'
 import type { RefusalCode } from '../refusals.ts'
 
 export type Metadata = Readonly<Record<string, string>>
@@ -11,6 +12,8 @@ export type TransferCommand = {
   currency: string
   description: string | null
   metadata: Metadata
+  /** Until when a lack of funds is waited out; null where it ends the transfer at once. */
+  retryFundsUntil: Date | null
 }
 
 /** A command with the facts of its acceptance. */
@@ -46,8 +49,9 @@ export type Transfer = {
 
 /** The transfer of a command that has been accepted and not settled. */
 export function queuedTransfer(accepted: Omit<AcceptedCommand, 'dueAt'>): Transfer {
+  const { retryFundsUntil: _, ...command } = accepted.command
   return {
-    ...accepted.command,
+    ...command,
     tenantId: accepted.tenantId,
     id: accepted.id,
     status: 'queued',
@@ -67,13 +71,16 @@ const commandVersion = 1
 
 /** The stored form of a command. Amounts are JSON numbers: they are exact up to 2^53 - 1. */
 export function encodeCommand(command: TransferCommand): string {
-  const { metadata, description, amount, ...rest } = command
+  const { metadata, description, amount, retryFundsUntil, ...rest } = command
   return JSON.stringify({
     v: commandVersion,
     ...rest,
     amount: Number(amount),
     ...(description === null ? {} : { description }),
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+    ...(retryFundsUntil === null
+      ? {}
+      : { on_insufficient_funds: { retry_until: retryFundsUntil.toISOString() } }),
   })
 }
 
@@ -86,13 +93,15 @@ const knownMembers = new Set([
   'currency',
   'description',
   'metadata',
+  'on_insufficient_funds',
 ])
 
-type StoredCommand = Omit<TransferCommand, 'amount' | 'description' | 'metadata'> & {
+type StoredCommand = Pick<TransferCommand, 'kind' | 'source' | 'destination' | 'currency'> & {
   v: number
   amount: number
   description?: string
   metadata?: Metadata
+  on_insufficient_funds?: { retry_until: string }
 }
 
 /**
@@ -112,7 +121,28 @@ export function decodeCommand(stored: unknown): TransferCommand | undefined {
     currency: command.currency,
     description: command.description ?? null,
     metadata: command.metadata ?? {},
+    retryFundsUntil:
+      command.on_insufficient_funds === undefined
+        ? null
+        : new Date(command.on_insufficient_funds.retry_until),
   }
+}
+
+/**
+ * The names, as JSON pointers, of the members in which two commands differ. None where they ask for
+ * the same in other words: a default that was spelled out, or null for a member left out.
+ */
+export function differingMembers(a: TransferCommand, b: TransferCommand): string[] {
+  const membersOf = (command: TransferCommand) =>
+    new Map(Object.entries(JSON.parse(encodeCommand(command)) as Record<string, unknown>))
+  const [left, right] = [membersOf(a), membersOf(b)]
+  return [...new Set([...left.keys(), ...right.keys()])]
+    .filter((name) => canonicalText(left.get(name)) !== canonicalText(right.get(name)))
+    .map((name) => `/${name}`)
+}
+
+function canonicalText(value: unknown): string {
+  return value === undefined ? '' : (canonicalize(value) ?? '')
 }
 
 /** An empty set of pairs is stored as null: most transfers have none. */

@@ -58,11 +58,16 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
 
   async function look(): Promise<void> {
     try {
-      const refs = new Map([...waiting].map(({ ref }) => [ref.transferId, ref]))
+      const refs = new Map([...waiting].map(({ ref }) => [nameOf(ref), ref]))
       const settled = await findSettled(db, [...refs.values()])
-      const found = new Map(settled.map((transfer) => [transfer.id, transfer]))
+      const found = new Map(
+        settled.map((transfer) => [
+          nameOf({ tenantId: transfer.tenantId, transferId: transfer.id }),
+          transfer,
+        ]),
+      )
       for (const one of waiting) {
-        const transfer = found.get(one.ref.transferId)
+        const transfer = found.get(nameOf(one.ref))
         if (transfer !== undefined) one.end(transfer)
       }
     } catch (error) {
@@ -108,4 +113,9 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
       for (const one of waiting) one.end()
     },
   }
+}
+
+/** With the tenant in it: whoever waits under another tenant's id is never answered with its transfer. */
+function nameOf({ tenantId, transferId }: TransferRef): string {
+  return `${tenantId}/${transferId}`
 }

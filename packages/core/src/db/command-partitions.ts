@@ -1,0 +1,88 @@
+import type { Client } from 'pg'
+
+/*
+ * Payloads of accepted requests are kept for a time; keys, fingerprints and ids for ever. A payload
+ * lies in a partition of one month by its time-ordered id, so that pruning drops a table and leaves
+ * no dead rows behind. It needs the rights of the owner: `npm run migrate` and `npm run prune` do it.
+ */
+
+export type PruneResult = {
+  /** Partitions that were dropped, oldest first. */
+  dropped: string[]
+  /** Partitions that are old enough, and still hold a command that is not settled. */
+  kept: string[]
+}
+
+/** Three months ahead, so that a missed run or two of this does not matter. */
+const monthsAhead = 3
+
+/**
+ * Makes the partitions of this month and the next ones. What was accepted where no partition was
+ * stays in the default one, and is kept for ever.
+ */
+export async function createCommandPartitions(client: Client): Promise<void> {
+  const { rows } = await client.query<{ month: string; low: string; high: string }>(
+    `SELECT to_char(month, 'YYYY_MM') AS month, ${lowestIdAt('month')} AS low,
+            ${lowestIdAt("month + interval '1 month'")} AS high
+       FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
+                            now() AT TIME ZONE 'UTC' + $1 * interval '1 month',
+                            interval '1 month') AS month
+      WHERE to_regclass('commands_' || to_char(month, 'YYYY_MM')) IS NULL`,
+    [monthsAhead],
+  )
+  for (const { month, low, high } of rows) {
+    await client.query(
+      `CREATE TABLE ${client.escapeIdentifier(`commands_${month}`)} PARTITION OF commands
+         FOR VALUES FROM (${client.escapeLiteral(low)}) TO (${client.escapeLiteral(high)})`,
+    )
+  }
+}
+
+/** The smallest uuid of version 7 of a moment: its first 48 bits are the milliseconds since 1970. */
+function lowestIdAt(moment: string): string {
+  return `rpad(lpad(to_hex((extract(epoch FROM ${moment}) * 1000)::bigint), 12, '0'), 32, '0')::uuid`
+}
+
+/**
+ * Drops the partitions whose newest payload is older than `retentionDays`, unless one of their
+ * commands is not settled. A replay of a pruned request is answered as before: from the request in
+ * hand, its fingerprint and its id.
+ */
+export async function pruneCommands(
+  client: Client,
+  { retentionDays }: { retentionDays: number },
+): Promise<PruneResult> {
+  const { rows } = await client.query<{ partition: string }>(
+    `SELECT inhrelid::regclass::text AS partition
+       FROM pg_inherits
+      WHERE inhparent = 'commands'::regclass
+        AND inhrelid::regclass::text ~ '^commands_\\d{4}_\\d{2}$'
+        AND to_date(right(inhrelid::regclass::text, 7), 'YYYY_MM') + interval '1 month'
+              < now() - $1 * interval '1 day'
+      ORDER BY partition`,
+    [retentionDays],
+  )
+  // 2 s: a drop waits for those who read the table; rather than queue everybody behind it, it gives
+  // up and is done by the next run.
+  await client.query(`SET lock_timeout = '2s'`)
+  const result: PruneResult = { dropped: [], kept: [] }
+  for (const { partition } of rows) {
+    const list = (await dropIfSettled(client, partition)) ? result.dropped : result.kept
+    list.push(partition)
+  }
+  return result
+}
+
+async function dropIfSettled(client: Client, partition: string): Promise<boolean> {
+  const name = client.escapeIdentifier(partition)
+  const { rows } = await client.query(
+    `SELECT FROM ${name} AS commands
+      WHERE NOT EXISTS (SELECT FROM transfers
+                         WHERE transfers.tenant_id = commands.tenant_id
+                           AND transfers.id = commands.id)
+      LIMIT 1`,
+  )
+  if (rows.length > 0) return false
+  await client.query(`DROP TABLE ${name}`)
+  return true
+}
