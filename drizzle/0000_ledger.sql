@@ -47,12 +47,21 @@ CREATE TABLE "api_keys" (
 	CONSTRAINT "api_keys_scopes_check" CHECK (cardinality("api_keys"."scopes") > 0 AND "api_keys"."scopes" <@ ARRAY['read', 'write'])
 );
 --> statement-breakpoint
+CREATE TABLE "batch_items" (
+	"tenant_id" uuid NOT NULL,
+	"batch_id" uuid NOT NULL,
+	"position" integer NOT NULL,
+	"transfer_id" uuid NOT NULL,
+	"is_replay" boolean NOT NULL,
+	CONSTRAINT "batch_items_primary" PRIMARY KEY("tenant_id","batch_id","position")
+);
+--> statement-breakpoint
 CREATE TABLE "commands" (
 	"tenant_id" uuid NOT NULL,
 	"id" uuid NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
 	"accepted_at" timestamp (3) with time zone NOT NULL,
-	"due_at" timestamp (3) with time zone NOT NULL,
+	"due_at" timestamp (3) with time zone,
 	"command" json NOT NULL,
 	CONSTRAINT "commands_primary" PRIMARY KEY("tenant_id","id")
 ) PARTITION BY RANGE ("id");
@@ -131,16 +140,35 @@ CREATE TABLE "tenants" (
 	CONSTRAINT "tenants_mode_check" CHECK ("tenants"."mode" IN ('test', 'live'))
 );
 --> statement-breakpoint
+CREATE TABLE "transfer_batches" (
+	"tenant_id" uuid NOT NULL,
+	"id" uuid NOT NULL,
+	"idempotency_key" text COLLATE "C" NOT NULL,
+	"is_atomic" boolean NOT NULL,
+	"item_count" integer NOT NULL,
+	"execute_at" timestamp (3) with time zone,
+	"expires_at" timestamp (3) with time zone,
+	"created_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "transfer_batches_primary" PRIMARY KEY("tenant_id","id"),
+	CONSTRAINT "transfer_batches_item_count_check" CHECK ("transfer_batches"."item_count" BETWEEN 1 AND 10000)
+);
+--> statement-breakpoint
 CREATE TABLE "transfers" (
 	"tenant_id" uuid NOT NULL,
 	"id" uuid NOT NULL,
 	"idempotency_key" text COLLATE "C" NOT NULL,
 	"kind" text NOT NULL,
 	"status" text NOT NULL,
-	"source" uuid NOT NULL,
-	"destination" uuid NOT NULL,
-	"amount" bigint NOT NULL,
-	"currency" text NOT NULL,
+	"parent_id" uuid,
+	"source" uuid,
+	"destination" uuid,
+	"amount" bigint,
+	"currency" text,
+	"legs" jsonb,
+	"captured_amount" bigint DEFAULT 0 NOT NULL,
+	"refunded_amount" bigint DEFAULT 0 NOT NULL,
+	"execute_at" timestamp (3) with time zone,
+	"expires_at" timestamp (3) with time zone,
 	"description" text,
 	"metadata" jsonb,
 	"failure_code" text,
@@ -151,12 +179,18 @@ CREATE TABLE "transfers" (
 	"settled_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "transfers_primary" PRIMARY KEY("tenant_id","id"),
 	CONSTRAINT "transfers_idempotency_key_unique" UNIQUE("tenant_id","idempotency_key"),
-	CONSTRAINT "transfers_kind_check" CHECK ("transfers"."kind" IN ('transfer')),
-	CONSTRAINT "transfers_status_check" CHECK ("transfers"."status" IN ('succeeded', 'failed', 'canceled')),
+	CONSTRAINT "transfers_kind_check" CHECK ("transfers"."kind" IN ('transfer', 'hold', 'capture', 'release', 'refund')),
+	CONSTRAINT "transfers_status_check" CHECK ("transfers"."status" IN ('succeeded', 'failed', 'canceled', 'expired', 'held', 'released')),
 	CONSTRAINT "transfers_amount_check" CHECK ("transfers"."amount" BETWEEN 1 AND 9007199254740991),
 	CONSTRAINT "transfers_accounts_check" CHECK ("transfers"."source" <> "transfers"."destination"),
+	CONSTRAINT "transfers_legs_check" CHECK (("transfers"."legs" IS NULL) = ("transfers"."source" IS NOT NULL) AND ("transfers"."source" IS NULL) = ("transfers"."destination" IS NULL) AND ("transfers"."source" IS NULL) = ("transfers"."currency" IS NULL)),
+	CONSTRAINT "transfers_moved_amount_check" CHECK ("transfers"."amount" IS NOT NULL OR "transfers"."legs" IS NOT NULL OR ("transfers"."parent_id" IS NOT NULL AND "transfers"."status" <> 'succeeded')),
+	CONSTRAINT "transfers_parent_check" CHECK (("transfers"."parent_id" IS NOT NULL) = ("transfers"."kind" IN ('capture', 'release', 'refund'))),
+	CONSTRAINT "transfers_hold_check" CHECK ("transfers"."status" NOT IN ('held', 'released') OR ("transfers"."kind" = 'hold' AND "transfers"."expires_at" IS NOT NULL)),
+	CONSTRAINT "transfers_captured_check" CHECK ("transfers"."captured_amount" = 0 OR ("transfers"."kind" = 'hold' AND "transfers"."captured_amount" BETWEEN 1 AND "transfers"."amount")),
+	CONSTRAINT "transfers_refunded_check" CHECK ("transfers"."refunded_amount" >= 0 AND ("transfers"."amount" IS NULL OR "transfers"."refunded_amount" <= "transfers"."amount")),
 	CONSTRAINT "transfers_failure_check" CHECK (("transfers"."status" = 'failed') = ("transfers"."failure_code" IS NOT NULL)),
-	CONSTRAINT "transfers_versions_check" CHECK ("transfers"."status" <> 'succeeded' OR ("transfers"."source_version" IS NOT NULL AND "transfers"."destination_version" IS NOT NULL))
+	CONSTRAINT "transfers_versions_check" CHECK ("transfers"."status" <> 'succeeded' OR "transfers"."legs" IS NOT NULL OR ("transfers"."source_version" IS NOT NULL AND "transfers"."destination_version" IS NOT NULL))
 );
 --> statement-breakpoint
 ALTER TABLE "api_keys" ADD CONSTRAINT "api_keys_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
@@ -164,9 +198,13 @@ CREATE INDEX "api_keys_tenant_id_index" ON "api_keys" USING btree ("tenant_id");
 CREATE INDEX "deferred_next_due_at_index" ON "deferred" USING btree ("next_due_at");--> statement-breakpoint
 CREATE INDEX "deferred_awaits_account_index" ON "deferred" USING btree ("tenant_id","awaits_account") WHERE "deferred"."awaits_account" IS NOT NULL;--> statement-breakpoint
 CREATE INDEX "idempotency_keys_due_at_index" ON "idempotency_keys" USING btree ("due_at") WHERE "idempotency_keys"."due_at" IS NOT NULL;--> statement-breakpoint
-CREATE INDEX "transfers_unsuccessful_status_index" ON "transfers" USING btree ("tenant_id","status","id") WHERE "transfers"."status" <> 'succeeded';--> statement-breakpoint
-CREATE INDEX "transfers_unsuccessful_source_index" ON "transfers" USING btree ("tenant_id","source","settled_at","id") WHERE "transfers"."status" <> 'succeeded';--> statement-breakpoint
-CREATE INDEX "transfers_unsuccessful_destination_index" ON "transfers" USING btree ("tenant_id","destination","settled_at","id") WHERE "transfers"."status" <> 'succeeded';--> statement-breakpoint
+CREATE INDEX "transfers_without_entries_status_index" ON "transfers" USING btree ("tenant_id","status","id") WHERE ("transfers"."status" <> 'succeeded' OR "transfers"."kind" IN ('hold', 'release'));--> statement-breakpoint
+CREATE INDEX "transfers_without_entries_source_index" ON "transfers" USING btree ("tenant_id","source","settled_at","id") WHERE ("transfers"."status" <> 'succeeded' OR "transfers"."kind" IN ('hold', 'release'));--> statement-breakpoint
+CREATE INDEX "transfers_without_entries_destination_index" ON "transfers" USING btree ("tenant_id","destination","settled_at","id") WHERE ("transfers"."status" <> 'succeeded' OR "transfers"."kind" IN ('hold', 'release'));--> statement-breakpoint
+CREATE INDEX "transfers_without_entries_legs_index" ON "transfers" USING gin ("legs" jsonb_path_ops) WHERE "transfers"."legs" IS NOT NULL AND "transfers"."status" <> 'succeeded';--> statement-breakpoint
+CREATE INDEX "transfers_kind_index" ON "transfers" USING btree ("tenant_id","kind","id") WHERE "transfers"."kind" <> 'transfer';--> statement-breakpoint
+CREATE INDEX "transfers_parent_id_index" ON "transfers" USING btree ("tenant_id","parent_id") WHERE "transfers"."parent_id" IS NOT NULL;--> statement-breakpoint
+CREATE INDEX "transfers_held_expires_at_index" ON "transfers" USING btree ("expires_at") WHERE "transfers"."status" = 'held';--> statement-breakpoint
 -- What follows is written by hand: the schema file has no words for it.
 -- Keys are ASCII: bytes compare faster than a language's rules (COLLATE "C" above).
 -- Payloads are partitioned by their time-ordered id, so that old ones can be dropped whole.

@@ -1,4 +1,5 @@
 import { Hono } from 'hono'
+import { createAcceptance } from './acceptance.ts'
 import { answerErrors, answerNotFound } from './middleware/answer-errors.ts'
 import { authenticate } from './middleware/authenticate.ts'
 import { refuseOtherMethods } from './middleware/refuse-other-methods.ts'
@@ -6,6 +7,7 @@ import { requestContext } from './middleware/request-context.ts'
 import { accountRoutes } from './routes/accounts.ts'
 import { idempotencyKeyRoutes } from './routes/idempotency-keys.ts'
 import { operationsRoutes } from './routes/operations.ts'
+import { transferBatchRoutes } from './routes/transfer-batches.ts'
 import { transferRoutes } from './routes/transfers.ts'
 import { trialBalanceRoutes } from './routes/trial-balance.ts'
 import type { Deps, Env } from './deps.ts'
@@ -20,7 +22,9 @@ export function createApp(deps: Deps): Hono<Env> {
   app.route('/', operationsRoutes(deps))
   app.route('/v1/accounts', accountRoutes(deps))
   app.route('/v1/idempotency-keys', idempotencyKeyRoutes(deps))
-  app.route('/v1/transfers', transferRoutes(deps))
+  const acceptance = createAcceptance(deps)
+  app.route('/v1/transfers', transferRoutes(deps, acceptance))
+  app.route('/v1/transfer-batches', transferBatchRoutes(deps, acceptance))
   app.route('/v1/trial-balance', trialBalanceRoutes(deps))
   refuseOtherMethods(app)
   return app

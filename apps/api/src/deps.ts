@@ -9,6 +9,7 @@ import type { Backlog } from '@payonce/core/queue/backlog'
 import type { SettlementQueue } from '@payonce/core/queue/queues'
 import type { ApiKeyOwner } from '@payonce/core/tenants/api-key'
 import type { Accepter } from '@payonce/core/transfers/accept'
+import type { BatchAcceptance, BatchRequest } from '@payonce/core/transfers/batch'
 import type { Watcher } from '@payonce/core/transfers/watch'
 
 /** What the API is made of; built in main.ts, passed to createApp. */
@@ -20,6 +21,7 @@ export type Deps = {
   pool: Pool
   accountFacts: AccountFactsReader
   accepter: Accepter
+  acceptBatch(request: BatchRequest): Promise<BatchAcceptance>
   replayCounter: Pick<ReplayCounter, 'count'>
   backlog: Backlog
   clock: Pick<Clock, 'nowMs'>

@@ -40,9 +40,9 @@ function parse(text: string | undefined, where: string): string | undefined {
   return key
 }
 
-/** The fingerprint of the request in hand: its method, its decoded path, and its body as sent. */
-export function fingerprintOf(c: Context<Env>, body: unknown): Buffer {
-  return fingerprint({ method: c.req.method, route: c.req.path, body })
+/** The fingerprint of the request in hand: its method, its decoded route, and its body as sent. */
+export function fingerprintOf(c: Context<Env>, route: string, body: unknown): Buffer {
+  return fingerprint({ method: c.req.method, route, body })
 }
 
 /**

@@ -4,6 +4,8 @@ import type { Context } from 'hono'
 
 /** The largest body, in bytes. */
 export const MAX_BODY_BYTES = 64 * 1024
+/** The largest body of a batch, in bytes: 10,000 transfers of some 800 bytes. */
+export const MAX_BATCH_BODY_BYTES = 8 * 1024 * 1024
 /** The deepest nesting of objects and arrays. */
 export const MAX_DEPTH = 32
 
@@ -11,15 +13,18 @@ export const MAX_DEPTH = 32
  * Reads the body of a request as strict JSON. Throws a `Problem` for a body that is too large, no
  * JSON, or whose JSON two readers might understand differently: see `parseStrictJson`.
  */
-export async function readJsonBody(c: Context): Promise<unknown> {
+export async function readJsonBody(
+  c: Context,
+  maxBytes: number = MAX_BODY_BYTES,
+): Promise<unknown> {
   requireJson(c)
-  const bytes = await readBytes(c)
+  const bytes = await readBytes(c, maxBytes)
   return parseStrictJson(decode(bytes))
 }
 
 /** As `readJsonBody`; an empty body counts as `{}`, with or without a content type. */
 export async function readOptionalJsonBody(c: Context): Promise<unknown> {
-  const bytes = await readBytes(c)
+  const bytes = await readBytes(c, MAX_BODY_BYTES)
   if (bytes.byteLength === 0) return {}
   requireJson(c)
   return parseStrictJson(decode(bytes))
@@ -36,24 +41,24 @@ function requireJson(c: Context): void {
 }
 
 /** A body of a known length is refused before it is read; any other one as soon as it is too long. */
-async function readBytes(c: Context): Promise<Uint8Array> {
+async function readBytes(c: Context, maxBytes: number): Promise<Uint8Array> {
   const length = c.req.header('content-length')
   if (length !== undefined && c.req.header('transfer-encoding') === undefined) {
-    if (Number(length) > MAX_BODY_BYTES) throw tooLarge()
+    if (Number(length) > maxBytes) throw tooLarge(maxBytes)
     return new Uint8Array(await c.req.arrayBuffer())
   }
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of c.req.raw.body ?? []) {
     size += chunk.byteLength
-    if (size > MAX_BODY_BYTES) throw tooLarge()
+    if (size > maxBytes) throw tooLarge(maxBytes)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }
 
-function tooLarge(): Problem {
-  return new Problem('body_too_large', `Send at most ${MAX_BODY_BYTES} bytes.`, {
+function tooLarge(maxBytes: number): Problem {
+  return new Problem('body_too_large', `Send at most ${maxBytes} bytes.`, {
     headers: { connection: 'close' },
   })
 }

@@ -16,6 +16,7 @@ import { runUntilSignal } from '@payonce/core/process'
 import { inspectQueue } from '@payonce/core/queue/inspect'
 import { createSettlementQueue } from '@payonce/core/queue/queues'
 import { ACCEPTANCE_CONNECTIONS, createAccepter } from '@payonce/core/transfers/accept'
+import { acceptBatch } from '@payonce/core/transfers/batch'
 import { readSweepState } from '@payonce/core/transfers/unsettled'
 import { createWatcher } from '@payonce/core/transfers/watch'
 import { createApp } from './app.ts'
@@ -106,6 +107,7 @@ export async function startApi(
     pool,
     accountFacts: createAccountFactsReader(pool),
     accepter,
+    acceptBatch: (request) => acceptBatch({ pool: acceptancePool, dispatcher, clock }, request),
     replayCounter,
     backlog: createBacklog({ queue, limit: config.BACKLOG_LIMIT }),
     clock,

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { decodeId, encodeId, type IdKind } from '@payonce/core/ids'
 import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { isCurrency } from '@payonce/core/money'
+import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
 
 /*
  * The requests as they are validated. Members that are not listed are refused. What is checked here
@@ -84,6 +85,8 @@ export function id(kind: IdKind) {
   })
 }
 
+const wrongTime = 'Send a time such as 2026-01-31T12:00:00Z'
+
 /** A time with its offset (RFC 3339), cut to milliseconds. */
 function time(error: string) {
   return z.iso.datetime({ offset: true, error }).transform((value) => new Date(value))
@@ -107,17 +110,72 @@ export const accountChange = z.strictObject({
   metadata: metadataChange.nullable().optional(),
 })
 
-export const newTransfer = z.strictObject({
+const fundsPolicy = z.strictObject({ retry_until: time(wrongTime) })
+
+const condition = z.strictObject({
+  source_balance_at_least: z.int({ error: wrongLimit }).optional(),
+  source_version: z.int({ error: 'Send a version as the account tells it' }).min(0).optional(),
+})
+
+const leg = z.strictObject({
   source: id('account'),
   destination: id('account'),
   amount,
   currency,
+})
+
+/** The fewest and most legs of one transfer: one is a plain transfer. */
+const legCount = { least: 2, most: 100 }
+const wrongLegs = `Send ${legCount.least} to ${legCount.most} legs`
+
+const transferMembers = {
   description: text(500).nullable().default(null),
   metadata: metadata.default({}),
-  on_insufficient_funds: z
-    .strictObject({ retry_until: time('Send a time such as 2026-01-31T12:00:00Z') })
-    .optional(),
+  expires_at: time(wrongTime).optional(),
+  on_insufficient_funds: fundsPolicy.optional(),
+}
+
+const singleMembers = { ...leg.shape, ...transferMembers, if: condition.optional() }
+const multiLegMembers = {
+  legs: z
+    .array(leg, { error: wrongLegs })
+    .min(legCount.least, wrongLegs)
+    .max(legCount.most, wrongLegs),
+  ...transferMembers,
+}
+const scheduled = { execute_at: time(wrongTime).optional() }
+const held = { hold: z.boolean({ error: 'Send true or false' }).default(false) }
+
+export const newTransfer = z.strictObject({ ...singleMembers, ...held, ...scheduled })
+export const newMultiLegTransfer = z.strictObject({ ...multiLegMembers, ...scheduled })
+
+/** The times of an item are its batch's, but for the end of a hold. */
+export const newBatchItem = z.strictObject({ ...singleMembers, ...held, ...itemKey() })
+export const newMultiLegBatchItem = z.strictObject({ ...multiLegMembers, ...itemKey() })
+
+function itemKey() {
+  return { idempotency_key: z.string({ error: 'Send a key' }).optional() }
+}
+
+const wrongBatch = `Send 1 to ${MAX_BATCH_ITEMS} transfers`
+
+/** The items are validated one by one, so that a fault is told with its place. */
+export const newBatch = z.strictObject({
+  transfers: z
+    .array(z.unknown(), { error: wrongBatch })
+    .min(1, wrongBatch)
+    .max(MAX_BATCH_ITEMS, wrongBatch),
+  atomic: z.boolean({ error: 'Send true or false' }).default(false),
+  expires_at: time(wrongTime).optional(),
+  ...scheduled,
 })
+
+export const captureRequest = z.strictObject({
+  amount: amount.optional(),
+  final: z.boolean({ error: 'Send true or false' }).default(false),
+})
+export const releaseRequest = z.strictObject({})
+export const refundRequest = z.strictObject({ amount: amount.optional() })
 
 export const keyPurpose = z.strictObject({
   purpose: z
@@ -138,26 +196,39 @@ const limit = z
 /** 2 KB: far above any cursor of ours. */
 const cursor = z.string().max(2_048).optional()
 
-const wrongTime = 'expected a time such as 2026-01-31T12:00:00Z'
-
 export const page = { limit, cursor }
 
 export const accountQuery = z.strictObject({ ...page, reference: text(200, 1).optional() })
-export const entryQuery = z.strictObject(page)
+export const entryQuery = z.strictObject({
+  ...page,
+  created_after: time(wrongTime).optional(),
+  created_before: time(wrongTime).optional(),
+  format: z.enum(['json', 'csv'], { error: 'expected json or csv' }).default('json'),
+})
 export const keyQuery = z.strictObject({ key: z.string() })
 export const noQuery = z.strictObject({})
 export const keyedQuery = z.strictObject({ idempotency_key: z.string().optional() })
+export const acceptanceQuery = z.strictObject({
+  idempotency_key: z.string().optional(),
+  dry_run: z.enum(['true', 'false'], { error: 'expected true or false' }).optional(),
+})
+export const balanceQuery = z.strictObject({ at: time(wrongTime).optional() })
 
 export const transferQuery = z.strictObject({
   ...page,
   idempotency_key: z.string().optional(),
   account: id('account').optional(),
   status: z
-    .enum(['queued', 'succeeded', 'failed', 'canceled'], {
-      error: 'expected queued, succeeded, failed or canceled',
+    .enum(
+      ['scheduled', 'queued', 'succeeded', 'failed', 'canceled', 'expired', 'held', 'released'],
+      { error: 'expected a status such as queued or succeeded' },
+    )
+    .optional(),
+  kind: z
+    .enum(['transfer', 'hold', 'capture', 'release', 'refund'], {
+      error: 'expected transfer, hold, capture, release or refund',
     })
     .optional(),
-  kind: z.enum(['transfer'], { error: 'expected transfer' }).optional(),
   created_after: time(wrongTime).optional(),
   created_before: time(wrongTime).optional(),
 })

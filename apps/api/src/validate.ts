@@ -33,6 +33,27 @@ export function validateQuery<T extends z.ZodType>(
   )
 }
 
+const metadataParameter = /^metadata\[(.{1,40})\]$/su
+
+/** Parts the pairs that are asked for (`metadata[order]=6735`) from all other parameters. */
+export function metadataFilterIn(query: Record<string, string[]>): {
+  metadata: Record<string, string> | undefined
+  others: Record<string, string[]>
+} {
+  const pairs: [name: string, value: string][] = []
+  const others: [name: string, values: string[]][] = []
+  for (const [name, values] of Object.entries(query)) {
+    const key = metadataParameter.exec(name)?.[1]
+    const [value] = values
+    if (key === undefined || value === undefined || values.length > 1) others.push([name, values])
+    else pairs.push([key, value])
+  }
+  return {
+    metadata: pairs.length === 0 ? undefined : Object.fromEntries(pairs),
+    others: Object.fromEntries(others),
+  }
+}
+
 function toProblem(issues: readonly z.core.$ZodIssue[]): Problem {
   const unknown = issues.find((issue) => issue.code === 'unrecognized_keys')
   if (unknown !== undefined) {

@@ -65,7 +65,7 @@ export async function startWorker(
     concurrency: config.WORKER_CONCURRENCY,
     process: settler.settle,
   })
-  const sweeper = createSweeper({ pool, queue, holder: newId(), metrics, log })
+  const sweeper = createSweeper({ pool, queue, settler, holder: newId(), metrics, log })
   watchPools(metrics, { worker: pool })
   const isReady = () =>
     readSweepState(pool).then(

@@ -3,6 +3,7 @@ import { V7Generator } from 'uuidv7'
 /** What stands before the uuid on the wire, so that an id tells what it names. */
 export const idPrefixes = {
   account: 'acc',
+  batch: 'tb',
   apiKey: 'ak',
   idempotencyKey: 'key',
   request: 'req',
@@ -11,8 +12,14 @@ export const idPrefixes = {
 
 export type IdKind = keyof typeof idPrefixes
 
-/** Names one command everywhere inside: also all that a job carries. */
+/** Names one command everywhere inside. */
 export type TransferRef = { tenantId: string; transferId: string }
+
+/** Names a batch whose items are settled together, or one after the other. */
+export type BatchRef = { tenantId: string; batchId: string }
+
+/** All that a job carries. */
+export type JobRef = TransferRef | BatchRef
 
 /** Makes time-ordered uuids (RFC 9562, version 7), rising within one process. */
 export type NewId = () => string

@@ -57,7 +57,7 @@ export function accountRoutes(
     const key =
       idempotencyKey === undefined
         ? undefined
-        : { idempotencyKey, fingerprint: fingerprintOf(c, body) }
+        : { idempotencyKey, fingerprint: fingerprintOf(c, '/v1/accounts', body) }
     const creation = await openOrReplay(account, key)
     if (creation.result === 'mismatched') throw keyReused(creation.known)
     if (creation.result === 'reference_taken') {

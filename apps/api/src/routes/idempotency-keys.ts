@@ -4,7 +4,9 @@ import { findIssuedKey, issueKey, type IssuedKey } from '@payonce/core/idempoten
 import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { findKey, type KnownKey } from '@payonce/core/idempotency/known-key'
 import { readReplays } from '@payonce/core/idempotency/replay-counter'
+import { findBatch } from '@payonce/core/transfers/batch'
 import { findSettled } from '@payonce/core/transfers/find'
+import { isSettled } from '@payonce/core/transfers/transfer'
 import { readOptionalJsonBody } from '../json-body.ts'
 import { Problem } from '../problem.ts'
 import { keyPurpose, keyQuery, noQuery } from '../schemas.ts'
@@ -41,7 +43,11 @@ export function idempotencyKeyRoutes(deps: Pick<Deps, 'pool' | 'newId'>): Hono<E
 
   /** What is not settled later was done together with its acceptance. */
   async function isResourceSettled(tenantId: string, known: KnownKey): Promise<boolean> {
-    if (known.resource !== 'transfer') return true
+    if (known.resource === 'account') return true
+    if (known.resource === 'batch') {
+      const batch = await findBatch(pool, { tenantId, id: known.resourceId })
+      return batch?.items.every((item) => isSettled(item)) ?? false
+    }
     const settled = await findSettled(pool, [{ tenantId, transferId: known.resourceId }])
     return settled.length > 0
   }
@@ -56,14 +62,22 @@ type KeyFacts = {
   isSettled?: boolean
 }
 
-const purposeOf = { account: 'POST /v1/accounts', transfer: 'POST /v1/transfers' } as const
+/** Of a transfer, the plain one: which of its kind's routes it came by is told by the transfer. */
+const purposes = {
+  account: 'POST /v1/accounts',
+  batch: 'POST /v1/transfer-batches',
+  transfer: 'POST /v1/transfers',
+} as const
 
 function viewKey(key: string, { issued, known, replays = 0n, isSettled = false }: KeyFacts) {
   const firstSeenAt = known?.acceptedAt ?? issued?.issuedAt
   return {
     object: 'idempotency_key',
     key,
-    purpose: known === undefined ? (issued?.purpose ?? null) : purposeOf[known.resource],
+    purpose:
+      known === undefined
+        ? (issued?.purpose ?? null)
+        : (issued?.purpose ?? purposes[known.resource]),
     state: known === undefined ? 'issued' : isSettled ? 'settled' : 'accepted',
     first_seen_at: firstSeenAt?.toISOString() ?? null,
     // A used key is answered for ever.

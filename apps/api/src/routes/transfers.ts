@@ -1,163 +1,100 @@
 import { createHash } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { decodeId, encodeId } from '@payonce/core/ids'
-import { findKey, matches, type KnownKey } from '@payonce/core/idempotency/known-key'
+import { findKey } from '@payonce/core/idempotency/known-key'
 import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { cancelTransfer } from '@payonce/core/transfers/cancel'
-import { findAcceptedCommand, findSettled, findTransfer } from '@payonce/core/transfers/find'
+import { findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
-import {
-  differingMembers,
-  isSettled,
-  queuedTransfer,
-  type Transfer,
-  type TransferCommand,
-} from '@payonce/core/transfers/transfer'
+import { isSettled, type Transfer } from '@payonce/core/transfers/transfer'
+import { retryAfterSeconds, type Acceptance } from '../acceptance.ts'
+import { toHoldCommand, toRefundCommand, toTransferCommand } from '../commands.ts'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
-import {
-  fingerprintOf,
-  keyReused,
-  refusalOfIssuedKey,
-  requireIdempotencyKey,
-} from '../idempotency-key.ts'
 import { readJsonBody, readOptionalJsonBody } from '../json-body.ts'
 import { preferredWait } from '../prefer.ts'
 import { Problem } from '../problem.ts'
-import { emptyBody, keyedQuery, newTransfer, noQuery, transferQuery } from '../schemas.ts'
-import { validateBody, validateQuery } from '../validate.ts'
+import {
+  captureRequest,
+  emptyBody,
+  keyedQuery,
+  noQuery,
+  refundRequest,
+  releaseRequest,
+  transferQuery,
+} from '../schemas.ts'
+import { metadataFilterIn, validateBody, validateQuery } from '../validate.ts'
 import { viewList, viewTransfer } from '../views.ts'
-import type { z } from 'zod'
-import type { AcceptanceRequest } from '@payonce/core/transfers/accept'
 import type { Deps, Env } from '../deps.ts'
 
-/** 1 s: a worker settles in milliseconds, so whoever asks again after a second has an answer. */
-const retryAfterSeconds = '1'
-/** 90 days: what lacks its funds for longer is no payment any more. */
-const longestRetryMs = 90 * 24 * 3_600_000
-
-export function transferRoutes(deps: Deps): Hono<Env> {
-  const { pool, newId, accepter, accountFacts, backlog, clock, watcher } = deps
-  const { metrics, publicUrl, replayCounter } = deps
+export function transferRoutes(
+  deps: Pick<Deps, 'pool' | 'newId' | 'watcher'>,
+  acceptance: Acceptance,
+): Hono<Env> {
+  const { pool, newId, watcher } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function sendTransfer(c) {
-    validateQuery(keyedQuery, c.req.queries())
     const body = await readJsonBody(c)
-    const sent = validateBody(newTransfer, body)
-    const command = toCommand(sent)
-    const idempotencyKey = requireIdempotencyKey(c, publicUrl)
-    const wait = preferredWait(c)
-    const request: AcceptanceRequest = {
-      tenantId: c.var.owner.tenantId,
-      id: newId(),
-      idempotencyKey,
-      fingerprint: fingerprintOf(c, body),
-      command,
-    }
-    const { isReplay, ...accepted } = await acceptOrReplay(request)
-    const ref = { tenantId: request.tenantId, transferId: accepted.id }
-    c.header('location', `/v1/transfers/${encodeId('transfer', accepted.id)}`)
-    if (isReplay) {
-      metrics.replayed.inc()
-      replayCounter.count(request.tenantId, idempotencyKey)
-      c.header('idempotent-replayed', 'true')
-    }
-    if (wait !== undefined) {
-      const settled = await watcher.wait(ref, { timeoutMs: wait * 1_000, signal: c.req.raw.signal })
-      c.header('preference-applied', `wait=${wait}`)
-      if (settled !== undefined) return c.json(viewTransfer(settled), 200)
-    }
-    if (isReplay) c.header('payonce-status', await currentStatus(ref))
-    c.header('retry-after', retryAfterSeconds)
-    const queued = queuedTransfer({ ...accepted, tenantId: ref.tenantId, idempotencyKey, command })
-    return c.json(viewTransfer(queued), 202)
+    const command = toTransferCommand(body)
+    const purpose = 'POST /v1/transfers'
+    return acceptance.answer(c, { purpose, route: '/v1/transfers', body, command })
   })
 
-  /**
-   * The order of the checks is the contract: a known key is answered before anything is looked up
-   * that the first request did not depend on.
-   */
-  async function acceptOrReplay(
-    request: AcceptanceRequest,
-  ): Promise<{ id: string; acceptedAt: Date; isReplay: boolean }> {
-    const refusal = await refusalOf(request)
-    if (refusal !== undefined) {
-      const known = await findKey(pool, request.tenantId, request.idempotencyKey)
-      if (known === undefined) throw refusal
-      if (!matches(known, request.fingerprint)) throw await mismatch(known, request)
-      return { id: known.resourceId, acceptedAt: known.acceptedAt, isReplay: true }
-    }
-    const acceptance = await accepter.accept(request)
-    if (acceptance.result === 'mismatched') throw await mismatch(acceptance.known, request)
-    const { id, acceptedAt } = acceptance
-    return { id, acceptedAt, isReplay: acceptance.result === 'replayed' }
-  }
-
-  /** Why a request that is new cannot be accepted: in the order that the contract gives. */
-  async function refusalOf(request: AcceptanceRequest): Promise<Problem | undefined> {
-    return (
-      (await refusalOfIssuedKey(pool, request, 'POST /v1/transfers')) ??
-      refusalOfTimes(request.command) ??
-      refusalOfBacklog() ??
-      (await refusalOfAccounts(request))
-    )
-  }
-
-  function refusalOfTimes({ retryFundsUntil }: TransferCommand): Problem | undefined {
-    if (retryFundsUntil === null) return undefined
-    if (retryFundsUntil.getTime() <= clock.nowMs() + longestRetryMs) return undefined
-    return new Problem('invalid_field', 'Send a time within the next 90 days.', {
-      param: '/on_insufficient_funds/retry_until',
+  routes.post('/:id/capture', async function captureHold(c) {
+    const body = await readOptionalJsonBody(c)
+    const { amount, final: isFinal } = validateBody(captureRequest, body)
+    const hold = await requireTransfer(c)
+    return acceptance.answer(c, {
+      purpose: 'POST /v1/transfers/{id}/capture',
+      route: `/v1/transfers/${encodeId('transfer', hold.id)}/capture`,
+      body,
+      command: toHoldCommand('capture', hold, { amount, isFinal }),
+      relationRefusal:
+        hold.kind === 'hold'
+          ? undefined
+          : new Problem('not_capturable', `This is a ${hold.kind}: only a hold can be captured.`),
     })
-  }
+  })
 
-  function refusalOfBacklog(): Problem | undefined {
-    if (!backlog.isFull()) return undefined
-    return new Problem('backlog_full', 'Send the same request, with the same key, again later.', {
-      headers: { 'retry-after': '5' },
+  routes.post('/:id/release', async function releaseHold(c) {
+    const body = await readOptionalJsonBody(c)
+    validateBody(releaseRequest, body)
+    const hold = await requireTransfer(c)
+    return acceptance.answer(c, {
+      purpose: 'POST /v1/transfers/{id}/release',
+      route: `/v1/transfers/${encodeId('transfer', hold.id)}/release`,
+      body,
+      command: toHoldCommand('release', hold, {}),
+      relationRefusal:
+        hold.kind === 'hold'
+          ? undefined
+          : new Problem('not_releasable', `This is a ${hold.kind}: only a hold can be released.`),
     })
-  }
+  })
 
-  /** What can never become right, and so is refused before the key is used up. */
-  async function refusalOfAccounts({
-    tenantId,
-    command,
-  }: AcceptanceRequest): Promise<Problem | undefined> {
-    const { source, destination, currency } = command
-    if (source === destination) {
-      return new Problem('same_account', 'Name two different accounts.', { param: '/destination' })
-    }
-    const facts = await accountFacts.read(tenantId, [source, destination])
-    for (const member of ['source', 'destination'] as const) {
-      const account = facts.get(command[member])
-      const param = `/${member}`
-      if (account === undefined) {
-        return new Problem('account_not_found', 'There is no such account.', { param })
-      }
-      if (account.currency !== currency) {
-        return new Problem('currency_mismatch', `The account holds ${account.currency}.`, { param })
-      }
-    }
-    return undefined
-  }
+  routes.post('/:id/refund', async function refundTransfer(c) {
+    const body = await readOptionalJsonBody(c)
+    const { amount } = validateBody(refundRequest, body)
+    const parent = await requireTransfer(c)
+    return acceptance.answer(c, {
+      purpose: 'POST /v1/transfers/{id}/refund',
+      route: `/v1/transfers/${encodeId('transfer', parent.id)}/refund`,
+      body,
+      command: toRefundCommand(parent, amount),
+      relationRefusal: refusalOfRefund(parent, amount),
+    })
+  })
 
-  /** Names the members that differ, while the payload of the first request is kept. */
-  async function mismatch(
-    known: KnownKey,
-    { tenantId, command }: AcceptanceRequest,
-  ): Promise<Problem> {
-    const ref = { tenantId, transferId: known.resourceId }
-    const first = known.resource === 'transfer' ? await findAcceptedCommand(pool, ref) : undefined
-    return keyReused(known, first === undefined ? [] : differingMembers(first.command, command))
-  }
-
-  async function currentStatus(ref: { tenantId: string; transferId: string }): Promise<string> {
-    const [settled] = await findSettled(pool, [ref])
-    return settled?.status ?? 'queued'
+  async function requireTransfer(c: Context<Env>): Promise<Transfer> {
+    const transfer = await findTransfer(pool, transferRefIn(c))
+    if (transfer === undefined) throw noSuchTransfer()
+    return transfer
   }
 
   routes.get('/', async function listTransfersOfTenant(c) {
-    const query = validateQuery(transferQuery, c.req.queries())
+    const { metadata, others } = metadataFilterIn(c.req.queries())
+    const query = validateQuery(transferQuery, others)
+    requireNarrowing(metadata, query)
     const { tenantId } = c.var.owner
     if (query.idempotency_key !== undefined) {
       const found = await findByKey(tenantId, query.idempotency_key)
@@ -170,6 +107,8 @@ export function transferRoutes(deps: Deps): Hono<Env> {
         tenantId,
         accountId: query.account,
         status: query.status,
+        kind: query.kind,
+        metadata,
         createdAfter: query.created_after,
         createdBefore: query.created_before,
       },
@@ -220,8 +159,12 @@ export function transferRoutes(deps: Deps): Hono<Env> {
     validateBody(emptyBody, await readOptionalJsonBody(c))
     const canceled = await cancelTransfer({ pool, newId }, ref)
     if (canceled.result === 'not_found') throw noSuchTransfer()
+    if (canceled.result === 'part_of_atomic_batch') {
+      throw new Problem(canceled.result, 'Its batch is settled all or none.')
+    }
     if (canceled.result === 'already_settled') {
       const { status } = canceled.transfer
+      if (status === 'held') throw new Problem('hold_already_held', 'Release the hold instead.')
       throw new Problem('transfer_already_settled', `The transfer is settled already: ${status}.`)
     }
     return c.json(viewTransfer(canceled.transfer))
@@ -230,14 +173,24 @@ export function transferRoutes(deps: Deps): Hono<Env> {
   return routes
 }
 
-function toCommand(sent: z.infer<typeof newTransfer>): TransferCommand {
-  const { on_insufficient_funds: onInsufficientFunds, amount, ...members } = sent
-  return {
-    kind: 'transfer',
-    ...members,
-    amount: BigInt(amount),
-    retryFundsUntil: onInsufficientFunds?.retry_until ?? null,
+function refusalOfRefund(parent: Transfer, amount: number | undefined): Problem | undefined {
+  if (parent.kind !== 'transfer' && parent.kind !== 'capture') {
+    return new Problem('not_refundable', `This is a ${parent.kind}: refund a transfer or capture.`)
   }
+  if (parent.legs !== null && amount !== undefined) {
+    return new Problem('partial_refund', 'Leave the amount out.', { param: '/amount' })
+  }
+  return undefined
+}
+
+/** Pairs are looked for among the transfers of one account or of a range of time, never in all. */
+function requireNarrowing(
+  metadata: Record<string, string> | undefined,
+  query: { account?: unknown; created_after?: unknown },
+): void {
+  const isNarrow = query.account !== undefined || query.created_after !== undefined
+  if (metadata === undefined || isNarrow) return
+  throw new Problem('invalid_parameter', 'Give metadata[…] with account or created_after.')
 }
 
 function transferRefIn(c: Context<Env>): { tenantId: string; transferId: string } {

@@ -3,6 +3,7 @@ import {
   countDeferred,
   dropSweepLease,
   findDeferredDue,
+  findExpiredHolds,
   findUnsettled,
   positionAt,
   readHorizon,
@@ -12,12 +13,13 @@ import {
 } from '@payonce/core/transfers/unsettled'
 import type { Log } from '@payonce/core/log'
 import type { Metrics } from '@payonce/core/metrics'
+import type { Settler } from '@payonce/core/transfers/settle'
 import type { Pool } from '@payonce/core/db/client'
 import type { Ring, SettlementQueue } from '@payonce/core/queue/queues'
 
 /**
- * The periodic search for commands that are due and not settled: it rings them, so that no payment
- * depends on the queue's memory. One process sweeps at a time, by a lease.
+ * The periodic search for what time has made due: it rings commands that are due and not settled, so
+ * that no payment depends on the queue's memory, and expires holds. One process sweeps at a time, by a lease.
  */
 export type Sweeper = {
   start(): void
@@ -27,6 +29,7 @@ export type Sweeper = {
 export type SweeperOptions = {
   pool: Pool
   queue: Pick<SettlementQueue, 'add' | 'count'>
+  settler: Pick<Settler, 'expireHolds'>
   /** Names this process as the holder of the lease. */
   holder: string
   metrics: Metrics
@@ -55,7 +58,7 @@ const firstAuditReachMs = 3_600_000
 type Rung = { count: number; nextAtMs: number; seenIn: number }
 
 export function createSweeper(options: SweeperOptions): Sweeper {
-  const { pool, queue, holder, metrics, log } = options
+  const { pool, queue, settler, holder, metrics, log } = options
   const rung = new Map<string, Rung>()
   const stopping = new AbortController()
   let running: Promise<void> | undefined
@@ -89,7 +92,8 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const watermark = oldest?.dueAt ?? later(leased.watermark, horizon)
     const queued = await queue.count()
     const overdue = queued > plenty ? overdueInPlentyMs : overdueMs
-    const isFull = await ringUnsettled(watermark, new Date(now.getTime() - overdue))
+    const isFull = await ringUnsettled(watermark, now, new Date(now.getTime() - overdue))
+    await expireHolds()
     await ringDeferred()
     const newAuditFinds = await auditIfDue(watermark)
     await recordSweep(pool, holder, {
@@ -109,11 +113,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     return oldest
   }
 
-  async function ringUnsettled(watermark: Date, until: Date): Promise<boolean> {
+  async function ringUnsettled(watermark: Date, until: Date, overdueSince: Date): Promise<boolean> {
     let after = positionAt(watermark)
     let rangAny = false
     while (!stopping.signal.aborted) {
-      const page = await findUnsettled(pool, { after, until, limit: pageSize })
+      const page = await findUnsettled(pool, { after, until, overdueSince, limit: pageSize })
       rangAny = (await ring(page)) > 0 || rangAny
       const last = page.at(-1)
       if (last === undefined || page.length < pageSize) return false
@@ -122,6 +126,14 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       await takeSweepLease(pool, holder)
     }
     return false
+  }
+
+  async function expireHolds(): Promise<void> {
+    for (;;) {
+      const holds = await findExpiredHolds(pool, pageSize)
+      if (holds.length > 0) await settler.expireHolds(holds)
+      if (holds.length < pageSize) return
+    }
   }
 
   async function ringDeferred(): Promise<void> {
@@ -135,22 +147,25 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     if (rings.length === 0) return 0
     await queue.add(rings)
     metrics.sweepRescues.inc(rings.length)
-    log.info({ count: rings.length, first: rings[0]?.transferId }, 'overdue transfers were rung')
+    log.info({ count: rings.length, first: rings[0]?.ref }, 'overdue transfers were rung')
     return rings.length
   }
 
   function nextRing(command: Unsettled, nowMs: number): Ring | undefined {
-    const { tenantId, transferId, idempotencyKey } = command
+    const { tenantId, resource, resourceId, idempotencyKey } = command
     // A deferred command that is due anew is rung anew, however often it was rung before.
-    const name = `${transferId}@${command.dueAt.getTime()}`
+    const name = `${resourceId}@${command.dueAt.getTime()}`
     const known = rung.get(name)
     if (known !== undefined) known.seenIn = sweepNumber
     if (known !== undefined && known.nextAtMs > nowMs) return undefined
     const count = (known?.count ?? 0) + 1
     const gapMs = Math.min(longestRingGapMs, shortestRingGapMs * 2 ** (count - 1))
     rung.set(name, { count, nextAtMs: nowMs + gapMs, seenIn: sweepNumber })
-    const base = { tenantId, transferId, idempotencyKey }
-    return count > ringsUnderPlainId ? { ...base, attempt: count } : base
+    const ref =
+      resource === 'batch'
+        ? { tenantId, batchId: resourceId }
+        : { tenantId, transferId: resourceId }
+    return { ref, idempotencyKey, ...(count > ringsUnderPlainId ? { attempt: count } : {}) }
   }
 
   /** What two sweeps in a row did not see any more has been settled. */

@@ -41,6 +41,7 @@ const grants: Record<string, string> = {
   account_limits: 'SELECT, INSERT',
   accounts: 'SELECT, INSERT, UPDATE',
   api_keys: 'SELECT',
+  batch_items: 'SELECT, INSERT',
   commands: 'SELECT, INSERT',
   deferred: 'SELECT, INSERT, UPDATE, DELETE',
   entries: 'SELECT, INSERT',
@@ -49,7 +50,9 @@ const grants: Record<string, string> = {
   key_replays: 'SELECT, INSERT, UPDATE',
   sweeps: 'SELECT, UPDATE',
   tenants: 'SELECT',
-  transfers: 'SELECT, INSERT',
+  transfer_batches: 'SELECT, INSERT',
+  // What a child changes on its parent, and nothing else.
+  transfers: 'SELECT, INSERT, UPDATE (status, captured_amount, refunded_amount)',
 }
 
 async function grantAccess(client: Client, role: string): Promise<void> {

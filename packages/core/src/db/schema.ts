@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import {
   bigint,
+  boolean,
   check,
   customType,
   index,
@@ -79,7 +80,7 @@ export const idempotencyKeys = pgTable(
     tenantId: uuid('tenant_id').notNull(),
     idempotencyKey: text('idempotency_key').notNull(),
     fingerprint: bytea('fingerprint').notNull(),
-    resource: text('resource', { enum: ['transfer', 'account'] }).notNull(),
+    resource: text('resource', { enum: ['transfer', 'batch', 'account'] }).notNull(),
     resourceId: uuid('resource_id').notNull(),
     acceptedAt: time('accepted_at').notNull(),
     /** When the command may be settled; null where nothing is to be settled. */
@@ -134,7 +135,8 @@ export const commands = pgTable(
     id: uuid('id').notNull(),
     idempotencyKey: text('idempotency_key').notNull(),
     acceptedAt: time('accepted_at').notNull(),
-    dueAt: time('due_at').notNull(),
+    /** As in idempotency_keys: null for the items of an atomic batch. */
+    dueAt: time('due_at'),
     /** `{v, kind, …}`: a worker that does not know the version or a member leaves it alone. */
     command: json('command').notNull(),
   },
@@ -202,6 +204,58 @@ export const accountLimits = pgTable(
   ],
 )
 
+/** A leg, with the versions of both accounts that its outcome was judged at. */
+export type StoredLeg = {
+  source: string
+  destination: string
+  amount: number
+  currency: string
+  source_version: number
+  destination_version: number
+}
+
+/** What has no entries: refused, canceled and expired transfers, and what only reserves. */
+const hasNoEntries = (table: { status: PgColumn; kind: PgColumn }) =>
+  sql`(${table.status} <> 'succeeded' OR ${table.kind} IN ('hold', 'release'))`
+
+/** The requests that were accepted together under one key. */
+export const transferBatches = pgTable(
+  'transfer_batches',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    idempotencyKey: text('idempotency_key').notNull(),
+    isAtomic: boolean('is_atomic').notNull(),
+    itemCount: integer('item_count').notNull(),
+    executeAt: time('execute_at'),
+    expiresAt: time('expires_at'),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'transfer_batches_primary', columns: [table.tenantId, table.id] }),
+    check('transfer_batches_item_count_check', sql`${table.itemCount} BETWEEN 1 AND 10000`),
+  ],
+)
+
+/** Which transfer each item of a batch became, in the order in which they were sent. */
+export const batchItems = pgTable(
+  'batch_items',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    batchId: uuid('batch_id').notNull(),
+    position: integer('position').notNull(),
+    transferId: uuid('transfer_id').notNull(),
+    /** Whether the item's own key was known: then the transfer is an earlier one. */
+    isReplay: boolean('is_replay').notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: 'batch_items_primary',
+      columns: [table.tenantId, table.batchId, table.position],
+    }),
+  ],
+)
+
 /** One row per settled command. Its unique key is what makes the effect happen once. */
 export const transfers = pgTable(
   'transfers',
@@ -209,12 +263,30 @@ export const transfers = pgTable(
     tenantId: uuid('tenant_id').notNull(),
     id: uuid('id').notNull(),
     idempotencyKey: text('idempotency_key').notNull(),
-    kind: text('kind', { enum: ['transfer'] }).notNull(),
-    status: text('status', { enum: ['succeeded', 'failed', 'canceled'] }).notNull(),
-    source: uuid('source').notNull(),
-    destination: uuid('destination').notNull(),
-    amount: amount('amount').notNull(),
-    currency: text('currency').notNull(),
+    kind: text('kind', {
+      enum: ['transfer', 'hold', 'capture', 'release', 'refund'],
+    }).notNull(),
+    status: text('status', {
+      enum: ['succeeded', 'failed', 'canceled', 'expired', 'held', 'released'],
+    }).notNull(),
+    parentId: uuid('parent_id'),
+    /** Source, destination, amount and currency are null where there are several legs. */
+    source: uuid('source'),
+    destination: uuid('destination'),
+    /** Null too where a capture or refund of all that is left was refused. */
+    amount: amount('amount'),
+    currency: text('currency'),
+    /** `[{source, destination, amount, currency, source_version, destination_version}, …]` */
+    legs: jsonb('legs').$type<StoredLeg[]>(),
+    capturedAmount: amount('captured_amount')
+      .notNull()
+      .default(sql`0`),
+    refundedAmount: amount('refunded_amount')
+      .notNull()
+      .default(sql`0`),
+    executeAt: time('execute_at'),
+    /** When an open hold is released. */
+    expiresAt: time('expires_at'),
     description: text('description'),
     metadata: jsonb('metadata').$type<Record<string, string>>(),
     failureCode: text('failure_code'),
@@ -229,28 +301,70 @@ export const transfers = pgTable(
   (table) => [
     primaryKey({ name: 'transfers_primary', columns: [table.tenantId, table.id] }),
     unique('transfers_idempotency_key_unique').on(table.tenantId, table.idempotencyKey),
-    // Money that moved is found through its entries. These small indexes find what did not move,
-    // so that a succeeded transfer pays for none of them.
-    index('transfers_unsuccessful_status_index')
+    // Money that moved is found through its entries. These small indexes find what has none, so
+    // that a plain succeeded transfer pays for none of them.
+    index('transfers_without_entries_status_index')
       .on(table.tenantId, table.status, table.id)
-      .where(sql`${table.status} <> 'succeeded'`),
-    index('transfers_unsuccessful_source_index')
+      .where(hasNoEntries(table)),
+    index('transfers_without_entries_source_index')
       .on(table.tenantId, table.source, table.settledAt, table.id)
-      .where(sql`${table.status} <> 'succeeded'`),
-    index('transfers_unsuccessful_destination_index')
+      .where(hasNoEntries(table)),
+    index('transfers_without_entries_destination_index')
       .on(table.tenantId, table.destination, table.settledAt, table.id)
-      .where(sql`${table.status} <> 'succeeded'`),
-    check('transfers_kind_check', sql`${table.kind} IN ('transfer')`),
-    check('transfers_status_check', sql`${table.status} IN ('succeeded', 'failed', 'canceled')`),
+      .where(hasNoEntries(table)),
+    index('transfers_without_entries_legs_index')
+      .using('gin', table.legs.op('jsonb_path_ops'))
+      .where(sql`${table.legs} IS NOT NULL AND ${table.status} <> 'succeeded'`),
+    index('transfers_kind_index')
+      .on(table.tenantId, table.kind, table.id)
+      .where(sql`${table.kind} <> 'transfer'`),
+    index('transfers_parent_id_index')
+      .on(table.tenantId, table.parentId)
+      .where(sql`${table.parentId} IS NOT NULL`),
+    index('transfers_held_expires_at_index')
+      .on(table.expiresAt)
+      .where(sql`${table.status} = 'held'`),
+    check(
+      'transfers_kind_check',
+      sql`${table.kind} IN ('transfer', 'hold', 'capture', 'release', 'refund')`,
+    ),
+    check(
+      'transfers_status_check',
+      sql`${table.status} IN ('succeeded', 'failed', 'canceled', 'expired', 'held', 'released')`,
+    ),
     check('transfers_amount_check', sql`${table.amount} BETWEEN 1 AND ${maxAmount}`),
     check('transfers_accounts_check', sql`${table.source} <> ${table.destination}`),
+    check(
+      'transfers_legs_check',
+      sql`(${table.legs} IS NULL) = (${table.source} IS NOT NULL) AND (${table.source} IS NULL) = (${table.destination} IS NULL) AND (${table.source} IS NULL) = (${table.currency} IS NULL)`,
+    ),
+    check(
+      'transfers_moved_amount_check',
+      sql`${table.amount} IS NOT NULL OR ${table.legs} IS NOT NULL OR (${table.parentId} IS NOT NULL AND ${table.status} <> 'succeeded')`,
+    ),
+    check(
+      'transfers_parent_check',
+      sql`(${table.parentId} IS NOT NULL) = (${table.kind} IN ('capture', 'release', 'refund'))`,
+    ),
+    check(
+      'transfers_hold_check',
+      sql`${table.status} NOT IN ('held', 'released') OR (${table.kind} = 'hold' AND ${table.expiresAt} IS NOT NULL)`,
+    ),
+    check(
+      'transfers_captured_check',
+      sql`${table.capturedAmount} = 0 OR (${table.kind} = 'hold' AND ${table.capturedAmount} BETWEEN 1 AND ${table.amount})`,
+    ),
+    check(
+      'transfers_refunded_check',
+      sql`${table.refundedAmount} >= 0 AND (${table.amount} IS NULL OR ${table.refundedAmount} <= ${table.amount})`,
+    ),
     check(
       'transfers_failure_check',
       sql`(${table.status} = 'failed') = (${table.failureCode} IS NOT NULL)`,
     ),
     check(
       'transfers_versions_check',
-      sql`${table.status} <> 'succeeded' OR (${table.sourceVersion} IS NOT NULL AND ${table.destinationVersion} IS NOT NULL)`,
+      sql`${table.status} <> 'succeeded' OR ${table.legs} IS NOT NULL OR (${table.sourceVersion} IS NOT NULL AND ${table.destinationVersion} IS NOT NULL)`,
     ),
   ],
 )

@@ -2,7 +2,14 @@ import { decodeId, encodeId } from '../ids.ts'
 import type { Queryable } from '../db/client.ts'
 
 /** The routes that a key can be asked for. */
-export const keyPurposes = ['POST /v1/transfers', 'POST /v1/accounts'] as const
+export const keyPurposes = [
+  'POST /v1/transfers',
+  'POST /v1/transfers/{id}/capture',
+  'POST /v1/transfers/{id}/release',
+  'POST /v1/transfers/{id}/refund',
+  'POST /v1/transfer-batches',
+  'POST /v1/accounts',
+] as const
 export type KeyPurpose = (typeof keyPurposes)[number]
 
 /** A key that was made by the server on request. */

@@ -2,7 +2,7 @@ import type { Queryable, Tx } from '../db/client.ts'
 
 /** A key that was used, with the request and the resource that it is bound to for ever. */
 export type KnownKey = {
-  resource: 'transfer' | 'account'
+  resource: 'transfer' | 'batch' | 'account'
   resourceId: string
   fingerprint: Buffer
   acceptedAt: Date

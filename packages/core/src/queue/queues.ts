@@ -10,7 +10,7 @@ import {
 import { Client } from 'pg'
 import { connectConsumer, connectProducer, inspectRedis } from './redis.ts'
 import { jobIdOf } from '../idempotency/job-id.ts'
-import type { TransferRef } from '../ids.ts'
+import type { JobRef } from '../ids.ts'
 
 /**
  * The two backends of the queue behind one interface. Nothing outside this folder knows which one
@@ -24,8 +24,9 @@ export type QueueOptions = {
   onError(error: Error): void
 }
 
-/** A command to be rung: what a job carries, and the key that its id is made from. */
-export type Ring = TransferRef & {
+/** A command or batch to be rung: what its job carries, and the key that its id is made from. */
+export type Ring = {
+  ref: JobRef
   idempotencyKey: string
   /** Makes the id of a further job for the same key: a lost job may block the plain id. */
   attempt?: number
@@ -56,7 +57,7 @@ export type SettlementWorkerOptions = {
   /** Jobs in hand at a time: what one ledger transaction can settle together. */
   concurrency: number
   /** Throws for outages only: the job is then tried again. */
-  process(ref: TransferRef): Promise<void>
+  process(ref: JobRef): Promise<void>
 }
 
 const queueName = 'settlement'
@@ -98,9 +99,9 @@ export function createSettlementWorker(
   options: QueueOptions,
   { concurrency, process }: SettlementWorkerOptions,
 ): SettlementWorker {
-  const processor = (job: { data: TransferRef }) => process(job.data)
+  const processor = (job: { data: JobRef }) => process(job.data)
   if (options.redisUrl === undefined) {
-    const worker = new Postgres.Worker<TransferRef>(queueName, processor, {
+    const worker = new Postgres.Worker<JobRef>(queueName, processor, {
       ...workerOptions,
       concurrency,
       connection: postgresConnection(options, 4),
@@ -108,7 +109,7 @@ export function createSettlementWorker(
     return controlled(worker, options, () => undefined)
   }
   const redis = connectConsumer(options.redisUrl, options.onError)
-  const worker = new Worker<TransferRef>(queueName, processor, {
+  const worker = new Worker<JobRef>(queueName, processor, {
     ...workerOptions,
     concurrency,
     prefix: prefixOf(options),
@@ -148,7 +149,7 @@ export async function migrateQueue({
 const Postgres = withBackend(createPostgresBackend)
 
 function createPostgresQueue(options: QueueOptions): SettlementQueue {
-  const queue = new Postgres.Queue<TransferRef>(queueName, {
+  const queue = new Postgres.Queue<JobRef>(queueName, {
     connection: postgresConnection(options, 2),
     defaultJobOptions: jobOptions,
   })
@@ -166,7 +167,7 @@ function createPostgresQueue(options: QueueOptions): SettlementQueue {
 
 function createRedisQueue(options: QueueOptions, redisUrl: string): SettlementQueue {
   const redis = connectProducer(redisUrl, options.onError)
-  const queue = new Queue<TransferRef>(queueName, {
+  const queue = new Queue<JobRef>(queueName, {
     connection: redis,
     prefix: prefixOf(options),
     defaultJobOptions: jobOptions,
@@ -193,15 +194,15 @@ function createRedisQueue(options: QueueOptions, redisUrl: string): SettlementQu
   }
 }
 
-function jobOf({ tenantId, transferId, idempotencyKey, attempt }: Ring): {
+function jobOf({ ref, idempotencyKey, attempt }: Ring): {
   name: string
-  data: TransferRef
+  data: JobRef
   opts: JobsOptions
 } {
-  const jobId = jobIdOf(tenantId, idempotencyKey)
+  const jobId = jobIdOf(ref.tenantId, idempotencyKey)
   return {
     name: 'settle',
-    data: { tenantId, transferId },
+    data: ref,
     opts: { jobId: attempt === undefined ? jobId : `${jobId}_${attempt}` },
   }
 }

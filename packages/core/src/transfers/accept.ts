@@ -3,8 +3,9 @@ import { isLockTimeout, isTransient } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import { matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
-import { encodeCommand, type TransferCommand } from './transfer.ts'
-import type { Pool, Tx } from '../db/client.ts'
+import { insertRequests, type RequestRow } from './request-row.ts'
+import type { TransferCommand } from './transfer.ts'
+import type { Pool } from '../db/client.ts'
 import type { Clock } from '../clock.ts'
 import type { Dispatcher } from '../queue/dispatch.ts'
 
@@ -95,9 +96,8 @@ export function createAccepter(options: AccepterOptions): Accepter {
   ): void {
     const fresh = requests.filter((_, index) => acceptances[index]?.result === 'accepted')
     dispatcher.ring(
-      fresh.map(({ tenantId, id, idempotencyKey }) => ({
-        tenantId,
-        transferId: id,
+      fresh.filter(isDueAtOnce).map(({ tenantId, id, idempotencyKey }) => ({
+        ref: { tenantId, transferId: id },
         idempotencyKey,
       })),
     )
@@ -131,13 +131,22 @@ export function createAccepter(options: AccepterOptions): Accepter {
   }
 }
 
+/** What is scheduled for later is rung by the sweep when its time has come. */
+function isDueAtOnce({ command }: AcceptanceRequest): boolean {
+  return command.executeAt === null || command.executeAt.getTime() <= Date.now()
+}
+
+function toInsert(request: AcceptanceRequest): RequestRow {
+  return { ...request, resource: 'transfer', isDue: true, executeAt: request.command.executeAt }
+}
+
 function acceptOnce(
   pool: Pool,
   requests: readonly AcceptanceRequest[],
   lockTimeoutMs: number,
 ): Promise<Acceptance[]> {
   return inTransaction(pool, { lockTimeoutMs }, async (tx) => {
-    const accepted = await insertRequests(tx, requests)
+    const accepted = await insertRequests(tx, requests.map(toInsert))
     const others = requests.filter(({ id }) => !accepted.has(id))
     // A second statement: the snapshot of the first may not see the row that it waited for.
     const known = await readKeys(tx, others)
@@ -156,43 +165,4 @@ function compare(request: AcceptanceRequest, known: KnownKey | undefined): Accep
   // The id is this request's own where an earlier try was committed and its answer lost.
   const result = known.resourceId === request.id ? 'accepted' : 'replayed'
   return { result, id: known.resourceId, acceptedAt: known.acceptedAt }
-}
-
-/**
- * Inserts the requests whose keys are new, and returns their ids with the time of acceptance. Rows
- * go in by the order of their keys: two flushes that share keys in different orders would deadlock.
- * The time is the transaction's start, which the sweep's watermark waits for (see unsettled.ts).
- */
-async function insertRequests(
-  tx: Tx,
-  requests: readonly AcceptanceRequest[],
-): Promise<Map<string, Date>> {
-  const { rows } = await tx.query<{ id: string; accepted_at: Date }>(
-    `WITH request AS (
-       SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[])
-         AS request (tenant_id, idempotency_key, fingerprint, id, command)
-     ), fresh AS (
-       INSERT INTO idempotency_keys (tenant_id, idempotency_key, fingerprint, resource, resource_id,
-                                     accepted_at, due_at)
-       SELECT tenant_id, idempotency_key, fingerprint, 'transfer', id,
-              date_trunc('milliseconds', now()), date_trunc('milliseconds', now())
-         FROM request
-        ORDER BY tenant_id, idempotency_key COLLATE "C"
-       ON CONFLICT ON CONSTRAINT idempotency_keys_primary DO NOTHING
-       RETURNING tenant_id, resource_id, idempotency_key, accepted_at, due_at
-     )
-     INSERT INTO commands (tenant_id, id, idempotency_key, accepted_at, due_at, command)
-     SELECT fresh.tenant_id, fresh.resource_id, fresh.idempotency_key, fresh.accepted_at,
-            fresh.due_at, request.command::json
-       FROM fresh JOIN request ON request.id = fresh.resource_id
-     RETURNING id, accepted_at`,
-    [
-      requests.map(({ tenantId }) => tenantId),
-      requests.map(({ idempotencyKey }) => idempotencyKey),
-      requests.map(({ fingerprint }) => fingerprint),
-      requests.map(({ id }) => id),
-      requests.map(({ command }) => encodeCommand(command)),
-    ],
-  )
-  return new Map(rows.map((row) => [row.id, row.accepted_at]))
 }

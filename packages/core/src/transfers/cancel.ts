@@ -1,12 +1,15 @@
 import { inTransaction } from '../db/transaction.ts'
+import { endDeferral } from './defer.ts'
 import { findAcceptedCommand, findSettled } from './find.ts'
-import { metadataText, type AcceptedCommand, type Transfer } from './transfer.ts'
+import { expiryOf, metadataText, type AcceptedCommand, type Transfer } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { NewId, TransferRef } from '../ids.ts'
 
 export type CancelResult =
   | { result: 'canceled'; transfer: Transfer }
   | { result: 'already_settled'; transfer: Transfer }
+  /** Only the whole batch could be canceled, since its items are settled all or none. */
+  | { result: 'part_of_atomic_batch' }
   | { result: 'not_found' }
 
 export type CancelOptions = { pool: Pool; newId: NewId }
@@ -20,51 +23,53 @@ export async function cancelTransfer(
   { pool, newId }: CancelOptions,
   ref: TransferRef,
 ): Promise<CancelResult> {
+  const accepted = await findAcceptedCommand(pool, ref)
+  const isPart = accepted !== undefined && accepted.command.atomicBatchId !== null
   const found = await inTransaction(pool, {}, async (tx) => {
-    const accepted = await findAcceptedCommand(tx, ref)
-    if (accepted !== undefined) {
+    if (accepted !== undefined && !isPart) {
       await insertCanceled(tx, accepted, newId())
-      // Only of a command that is ended by now: one that only a newer process can read stays put
-      // aside, since behind the sweep's watermark nothing else would ever find it again.
-      await tx.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
-        ref.tenantId,
-        ref.transferId,
-      ])
+      await endDeferral(tx, ref)
     }
     // A new statement: it sees the settlement that the insert waited for.
     return findSettled(tx, [ref])
   })
   const transfer = found[0]
-  if (transfer === undefined) return { result: 'not_found' }
+  if (transfer === undefined) return { result: isPart ? 'part_of_atomic_batch' : 'not_found' }
   return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
 }
 
 /** Does nothing where the transfer is settled: here the other one may win, since no money moves. */
 async function insertCanceled(
   tx: Tx,
-  { tenantId, id, idempotencyKey, acceptedAt, command }: AcceptedCommand,
+  accepted: AcceptedCommand,
   settlementId: string,
 ): Promise<void> {
+  const { command } = accepted
   await tx.query(
-    `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
-                            amount, currency, description, metadata, settlement_id, created_at,
-                            settled_at)
-     VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12,
+    `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
+                            destination, amount, currency, legs, description, metadata, execute_at,
+                            expires_at, settlement_id, created_at, settled_at)
+     VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
              date_trunc('milliseconds', clock_timestamp()))
      ON CONFLICT DO NOTHING`,
     [
-      tenantId,
-      id,
-      idempotencyKey,
+      accepted.tenantId,
+      accepted.id,
+      accepted.idempotencyKey,
       command.kind,
+      command.parentId,
       command.source,
       command.destination,
       command.amount,
       command.currency,
+      command.legs &&
+        JSON.stringify(command.legs.map((leg) => ({ ...leg, amount: Number(leg.amount) }))),
       command.description,
       metadataText(command.metadata),
+      command.executeAt,
+      expiryOf(accepted),
       settlementId,
-      acceptedAt,
+      accepted.acceptedAt,
     ],
   )
 }

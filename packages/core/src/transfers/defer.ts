@@ -1,6 +1,6 @@
-import { accountKey, type Entry } from '../ledger/apply.ts'
+import { accountKey, type AccountState } from '../ledger/books.ts'
 import type { Queryable, Tx } from '../db/client.ts'
-import type { TransferRef } from '../ids.ts'
+import type { JobRef, TransferRef } from '../ids.ts'
 
 /** Why a command that was tried is to be tried later. */
 export type DeferredReason = 'poison' | 'unknown_command' | 'insufficient_funds'
@@ -10,7 +10,7 @@ export type Deferral = {
   /** What the last attempt ended with: a code, never client data. */
   code: string
   /** The account whose next credit makes another attempt worth while. */
-  awaitsAccount?: string
+  awaitsAccount?: string | null
   /** The next attempt is not put off beyond this. */
   notAfter?: Date
 }
@@ -41,31 +41,41 @@ export async function defer(
 }
 
 /**
- * Makes another attempt due at once for what waits for a credit of these accounts. `awaited` names,
- * by `accountKey`, the accounts that something waits for, so that a flush without any asks nothing.
+ * Makes another attempt due at once for what waits for funds of these accounts. `awaited` names, by
+ * `accountKey`, the accounts that something waits for, so that a flush without any asks nothing.
  */
 export async function wakeWaiting(
   tx: Tx,
-  entries: readonly Entry[],
-  awaited: ReadonlySet<string>,
+  enriched: readonly AccountState[],
+  awaited: readonly string[],
 ): Promise<void> {
-  if (awaited.size === 0) return
-  const credited = entries.filter(
-    (entry) => entry.amount > 0n && awaited.has(accountKey(entry.tenantId, entry.accountId)),
-  )
-  if (credited.length === 0) return
+  if (awaited.length === 0) return
+  const woken = enriched.filter(({ tenantId, id }) => awaited.includes(accountKey(tenantId, id)))
+  if (woken.length === 0) return
   await tx.query(
     `UPDATE deferred SET next_due_at = clock_timestamp()
-       FROM unnest($1::uuid[], $2::uuid[]) AS credited (tenant_id, account_id)
-      WHERE deferred.tenant_id = credited.tenant_id
-        AND deferred.awaits_account = credited.account_id`,
-    [credited.map(({ tenantId }) => tenantId), credited.map(({ accountId }) => accountId)],
+       FROM unnest($1::uuid[], $2::uuid[]) AS enriched (tenant_id, account_id)
+      WHERE deferred.tenant_id = enriched.tenant_id
+        AND deferred.awaits_account = enriched.account_id`,
+    [woken.map(({ tenantId }) => tenantId), woken.map(({ id }) => id)],
   )
 }
 
+/** Forgets that something was to be tried later: it has been settled. */
+export async function endDeferral(
+  db: Queryable,
+  { tenantId, transferId }: TransferRef,
+): Promise<void> {
+  await db.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
+    tenantId,
+    transferId,
+  ])
+}
+
 /** Puts a command aside that throws by itself. The code names the error, never client data. */
-export async function park(db: Queryable, ref: TransferRef, error: unknown): Promise<void> {
-  await defer(db, ref, { reason: 'poison', code: codeOf(error) })
+export async function park(db: Queryable, ref: JobRef, error: unknown): Promise<void> {
+  const transferId = 'batchId' in ref ? ref.batchId : ref.transferId
+  await defer(db, { tenantId: ref.tenantId, transferId }, { reason: 'poison', code: codeOf(error) })
 }
 
 function codeOf(error: unknown): string {

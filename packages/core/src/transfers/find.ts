@@ -1,7 +1,7 @@
 import {
   commandColumns,
   toAcceptedCommand,
-  toQueuedTransfer,
+  toUnsettledTransfer,
   toTransfer,
   transferColumns,
   type CommandRow,
@@ -16,7 +16,7 @@ export async function findTransfer(db: Queryable, ref: TransferRef): Promise<Tra
   const [settled] = await findSettled(db, [ref])
   if (settled !== undefined) return settled
   const row = await findCommandRow(db, ref)
-  const queued = row && toQueuedTransfer(row)
+  const queued = row && toUnsettledTransfer(row)
   if (queued === undefined) return undefined
   // It may have been settled between the two looks: a status never goes back to queued.
   const [settledSince] = await findSettled(db, [ref])
@@ -50,9 +50,12 @@ export async function findAcceptedCommand(
   return row && toAcceptedCommand(row)
 }
 
-async function findCommandRow(db: Queryable, ref: TransferRef): Promise<CommandRow | undefined> {
-  const { rows } = await db.query<CommandRow>(
-    `SELECT ${commandColumns} FROM commands WHERE tenant_id = $1 AND id = $2`,
+async function findCommandRow(
+  db: Queryable,
+  ref: TransferRef,
+): Promise<(CommandRow & { now: Date }) | undefined> {
+  const { rows } = await db.query<CommandRow & { now: Date }>(
+    `SELECT ${commandColumns}, clock_timestamp() AS now FROM commands WHERE tenant_id = $1 AND id = $2`,
     [ref.tenantId, ref.transferId],
   )
   return rows[0]

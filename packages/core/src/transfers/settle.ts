@@ -3,26 +3,31 @@ import { isTransient, violatedUnique } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import {
-  accountKey,
+  applyAtomically,
   applyCommands,
-  type AccountState,
-  type Entry,
   type LedgerResult,
   type Outcome,
+  type ParentState,
 } from '../ledger/apply.ts'
-import { defer, park, wakeWaiting } from './defer.ts'
-import { commandColumns, toAcceptedCommand, type CommandRow } from './transfer-row.ts'
-import { metadataText, type AcceptedCommand } from './transfer.ts'
+import { accountKey, available, type AccountState, type Entry } from '../ledger/books.ts'
+import { defer, endDeferral, park, wakeWaiting } from './defer.ts'
+import { toLedgerCommand } from './ledger-command.ts'
+import { readBatchCommands, readCommands, readProgress, type LoadedCommands } from './load.ts'
+import { lockAccounts, lockParents } from './lock.ts'
+import { accountsOf, expiryOf, metadataText, type AcceptedCommand } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
-import type { NewId, TransferRef } from '../ids.ts'
+import type { BatchRef, JobRef, NewId, TransferRef } from '../ids.ts'
+import type { LegRow } from './transfer-row.ts'
 
 export type Settler = {
   /**
-   * Settles one command, together with others that are asked for at the same time. Resolves when
-   * there is nothing more to do for now: it is settled, was settled before, is not due yet, or was
-   * put into `deferred`. Throws only for outages: call again with the same reference.
+   * Settles one command together with others that are asked for at the same time, or a whole batch.
+   * Resolves when there is nothing more to do for now: it is settled, was settled before, is not due
+   * yet, or was put into `deferred`. Throws only for outages: call again with the same reference.
    */
-  settle(ref: TransferRef): Promise<void>
+  settle(ref: JobRef): Promise<void>
+  /** Releases what is left of holds whose time is over. Throws only for outages. */
+  expireHolds(holds: readonly TransferRef[]): Promise<void>
   /** Resolves when nothing is in hand any more. */
   drained(): Promise<void>
 }
@@ -39,7 +44,7 @@ export type SettlerOptions = {
   newId: NewId
   onFlush(stats: SettlementStats): void
   /** A command that throws by itself was put aside: a bug, which an operator should look at. */
-  onParked(ref: TransferRef, error: unknown): void
+  onParked(ref: JobRef, error: unknown): void
 }
 
 /** One ledger transaction settles at most so many commands: it stays a matter of milliseconds. */
@@ -48,19 +53,19 @@ export const MAX_SETTLED_TOGETHER = 500
 export function createSettler(options: SettlerOptions): Settler {
   const { pool, newId, onFlush, onParked } = options
 
-  async function flush(refs: readonly TransferRef[]): Promise<undefined[]> {
+  async function settleTogether(
+    load: (tx: Tx) => Promise<LoadedCommands>,
+    apply: typeof applyCommands,
+  ): Promise<Outcome[]> {
     const startedAt = performance.now()
-    const outcomes = await retrying(
-      {
-        retries: 4,
-        minDelayMs: 20,
-        maxDelayMs: 500,
-        maxTimeMs: 3_000,
-        isRetryable: (error) => isTransient(error) || isLostRace(error),
-      },
-      () => settleOnce(pool, distinct(refs), newId()),
-    )
-    onFlush({ outcomes, commands: refs.length, durationMs: performance.now() - startedAt })
+    const outcomes = await retrying(patience, () => settleOnce(pool, load, apply, newId()))
+    const durationMs = performance.now() - startedAt
+    onFlush({ outcomes, commands: outcomes.length, durationMs })
+    return outcomes
+  }
+
+  async function flush(refs: readonly TransferRef[]): Promise<undefined[]> {
+    await settleTogether((tx) => readCommands(tx, distinct(refs)), applyCommands)
     return refs.map(() => undefined)
   }
 
@@ -71,18 +76,55 @@ export function createSettler(options: SettlerOptions): Settler {
     isTransient,
   })
 
+  /** An atomic batch is a transaction of its own; the items of any other are settled in shares. */
+  async function settleBatch(ref: BatchRef): Promise<void> {
+    const batch = await readBatch(pool, ref)
+    if (batch === undefined) return
+    if (batch.isAtomic) {
+      await settleTogether((tx) => readBatchCommands(tx, ref), applyAtomically)
+      await endDeferral(pool, { tenantId: ref.tenantId, transferId: ref.batchId })
+      return
+    }
+    for (let first = 0; first < batch.items.length; first += MAX_SETTLED_TOGETHER) {
+      const share = batch.items.slice(first, first + MAX_SETTLED_TOGETHER)
+      await settleShare(share.map((transferId) => ({ tenantId: ref.tenantId, transferId })))
+    }
+  }
+
+  /** Where a share cannot be settled as a whole, its commands go the way of single ones. */
+  async function settleShare(refs: readonly TransferRef[]): Promise<void> {
+    try {
+      await flush(refs)
+    } catch (error) {
+      if (isTransient(error)) throw error
+      await Promise.all(refs.map((ref) => settleOrPark(ref, () => group.submit(ref))))
+    }
+  }
+
+  async function settleOrPark(ref: JobRef, settle: () => Promise<unknown>): Promise<void> {
+    try {
+      await settle()
+    } catch (error) {
+      if (isTransient(error)) throw error
+      await park(pool, ref, error)
+      onParked(ref, error)
+    }
+  }
+
   return {
-    settle: async (ref) => {
-      try {
-        await group.submit(ref)
-      } catch (error) {
-        if (isTransient(error)) throw error
-        await park(pool, ref, error)
-        onParked(ref, error)
-      }
-    },
+    settle: (ref) =>
+      settleOrPark(ref, () => ('batchId' in ref ? settleBatch(ref) : group.submit(ref))),
+    expireHolds: (holds) => retrying(patience, () => expireOnce(pool, holds)),
     drained: group.drained,
   }
+}
+
+const patience = {
+  retries: 4,
+  minDelayMs: 20,
+  maxDelayMs: 500,
+  maxTimeMs: 3_000,
+  isRetryable: (error: unknown) => isTransient(error) || isLostRace(error),
 }
 
 /** A cancel or a twin settled one of the commands between our look and our insert. */
@@ -101,21 +143,29 @@ function distinct(refs: readonly TransferRef[]): TransferRef[] {
  */
 function settleOnce(
   pool: Pool,
-  refs: readonly TransferRef[],
+  load: (tx: Tx) => Promise<LoadedCommands>,
+  apply: typeof applyCommands,
   settlementId: string,
 ): Promise<Outcome[]> {
   return inTransaction(pool, {}, async (tx) => {
-    const { commands, unknown } = await readCommands(tx, refs)
+    const { commands, unknown } = await load(tx)
     for (const ref of unknown) {
       await defer(tx, ref, { reason: 'unknown_command', code: 'unknown_command' })
     }
 
-    const accounts = await lockAccounts(tx, commands)
+    const accounts = await lockAccounts(tx, commands.map(toWantedAccounts))
+    const parents = await lockParents(tx, commands.flatMap(toParentRef))
     // A new statement, so that its snapshot is younger than the locks: it sees every twin's commit.
-    const { now, settled, deferred, awaited } = await readProgress(tx, commands)
-    const due = commands.filter(({ id, dueAt }) => !settled.has(id) && dueAt <= now)
-    const result = applyCommands(accounts, due.map(toLedgerCommand), now)
-    const { decided, waiting } = decide(due, result, now)
+    const progress = await readProgress(tx, commands, accounts.values())
+    const due = commands.filter((command) => isDue(command, progress))
+
+    const result = apply({
+      accounts,
+      parents,
+      commands: due.map(toLedgerCommand),
+      now: progress.now,
+    })
+    const { decided, waiting } = decide(due, result)
 
     // No ON CONFLICT: a violation here means that somebody else settled one of them in this very
     // moment, and then nothing of this transaction may remain.
@@ -124,40 +174,83 @@ function settleOnce(
     // of them remains.
     await insertEntries(tx, result)
     await updateAccounts(tx, result.changed)
-
-    const ended = [...settled, ...decided.map(({ command }) => command.id)]
-    await removeDeferred(
-      tx,
-      commands.filter(({ id }) => deferred.has(id) && ended.includes(id)),
-    )
-    for (const command of waiting) await waitForFunds(tx, command)
-    await wakeWaiting(tx, result.entries, new Set([...awaited, ...waiting.map(sourceKey)]))
+    await updateParents(tx, result.changedParents)
+    await updateDeferred(tx, { commands, progress, decided, waiting })
+    await wakeWaiting(tx, enriched(accounts, result.changed), [
+      ...progress.awaited,
+      ...waiting.map(({ tenantId, command }) => accountKey(tenantId, command.source ?? '')),
+    ])
     return decided.map(({ outcome }) => outcome)
   })
 }
 
-type Decided = { command: AcceptedCommand; outcome: Outcome }
+function toWantedAccounts({ tenantId, command }: AcceptedCommand) {
+  return { tenantId, accounts: accountsOf(command) }
+}
+
+function toParentRef({ tenantId, command: { parentId } }: AcceptedCommand): TransferRef[] {
+  return parentId === null ? [] : [{ tenantId, transferId: parentId }]
+}
+
+type Progress = Awaited<ReturnType<typeof readProgress>>
+
+/** The items of an atomic batch have no time of their own: they are due when their batch is. */
+function isDue({ id, dueAt }: AcceptedCommand, { settled, now }: Progress): boolean {
+  return !settled.has(id) && (dueAt === null || dueAt <= now)
+}
+
+type Decided = { command: AcceptedCommand; outcome: Outcome; state: ParentState }
 
 /** Parts the commands that are settled now from those that wait for funds, as their client asked. */
 function decide(
   commands: readonly AcceptedCommand[],
-  { outcomes }: LedgerResult,
-  now: Date,
+  { outcomes, settled }: LedgerResult,
 ): { decided: Decided[]; waiting: AcceptedCommand[] } {
   const decided: Decided[] = []
   const waiting: AcceptedCommand[] = []
-  outcomes.forEach((outcome, index) => {
-    const command = commands[index]
-    if (command === undefined) throw new Error('an outcome without a command')
-    const { retryFundsUntil } = command.command
-    const mayWait = retryFundsUntil !== null && now < retryFundsUntil
-    if (mayWait && outcome.failureCode === 'insufficient_funds') waiting.push(command)
-    else decided.push({ command, outcome })
+  commands.forEach((command, index) => {
+    const outcome = outcomes[index]
+    const state = settled.get(command.id)
+    if (outcome?.status === 'deferred') waiting.push(command)
+    else if (outcome !== undefined && state !== undefined) decided.push({ command, outcome, state })
+    else throw new Error(`transfer ${command.id} was not judged`)
   })
   return { decided, waiting }
 }
 
-async function waitForFunds(tx: Tx, { tenantId, id, command }: AcceptedCommand): Promise<void> {
+/** The accounts that have more to spend than before. */
+function enriched(
+  before: ReadonlyMap<string, AccountState>,
+  changed: readonly AccountState[],
+): AccountState[] {
+  return changed.filter((account) => {
+    const earlier = before.get(accountKey(account.tenantId, account.id))
+    return earlier !== undefined && available(account) > available(earlier)
+  })
+}
+
+async function updateDeferred(
+  tx: Tx,
+  flush: {
+    commands: readonly AcceptedCommand[]
+    progress: Progress
+    decided: readonly Decided[]
+    waiting: readonly AcceptedCommand[]
+  },
+): Promise<void> {
+  const { settled, deferred } = flush.progress
+  const ended = new Set([...settled, ...flush.decided.map(({ command }) => command.id)])
+  await removeDeferred(
+    tx,
+    flush.commands.filter(({ id }) => deferred.has(id) && ended.has(id)),
+  )
+  for (const command of flush.waiting) await waitForFunds(tx, command)
+}
+
+async function waitForFunds(tx: Tx, accepted: AcceptedCommand): Promise<void> {
+  const { tenantId, id, command } = accepted
+  const times = [command.retryFundsUntil, expiryOf(accepted)].filter((time) => time !== null)
+  const notAfter = new Date(Math.min(...times.map((time) => time.getTime())))
   await defer(
     tx,
     { tenantId, transferId: id },
@@ -165,153 +258,49 @@ async function waitForFunds(tx: Tx, { tenantId, id, command }: AcceptedCommand):
       reason: 'insufficient_funds',
       code: 'insufficient_funds',
       awaitsAccount: command.source,
-      ...(command.retryFundsUntil === null ? {} : { notAfter: command.retryFundsUntil }),
+      notAfter,
     },
   )
 }
 
-function sourceKey({ tenantId, command }: AcceptedCommand): string {
-  return accountKey(tenantId, command.source)
+/** Releases what is left of holds whose time is over, under the same locks in the same order. */
+function expireOnce(pool: Pool, holds: readonly TransferRef[]): Promise<void> {
+  return inTransaction(pool, {}, async (tx) => {
+    const { rows } = await tx.query<{ tenant_id: string; source: string }>(
+      `SELECT DISTINCT transfers.tenant_id, transfers.source
+         FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
+         JOIN transfers ON transfers.tenant_id = wanted.tenant_id AND transfers.id = wanted.id`,
+      [holds.map(({ tenantId }) => tenantId), holds.map(({ transferId }) => transferId)],
+    )
+    const accounts = await lockAccounts(
+      tx,
+      rows.map((row) => ({ tenantId: row.tenant_id, accounts: [row.source] })),
+    )
+    const parents = await lockParents(tx, holds)
+    const { now, awaited } = await readProgress(tx, [], accounts.values())
+    const expiring = holds.map(({ transferId }) => transferId)
+    const result = applyCommands({ accounts, parents, commands: [], expiring, now })
+    await updateAccounts(tx, result.changed)
+    await updateParents(tx, result.changedParents)
+    await wakeWaiting(tx, result.changed, [...awaited])
+  })
 }
 
-function toLedgerCommand({ tenantId, id, command }: AcceptedCommand) {
-  return {
-    tenantId,
-    id,
-    source: command.source,
-    destination: command.destination,
-    amount: command.amount,
-  }
-}
+type Batch = { isAtomic: boolean; items: string[] }
 
-/**
- * The commands in the order in which they were accepted, and those only a newer worker can read. The
- * range of their ids lets the plan leave out partitions that hold none of them.
- */
-async function readCommands(
-  tx: Tx,
-  refs: readonly TransferRef[],
-): Promise<{ commands: AcceptedCommand[]; unknown: TransferRef[] }> {
-  const ids = refs.map(({ transferId }) => transferId)
-  const { rows } = await tx.query<CommandRow>(
-    `SELECT ${commandColumns}
-       FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
-      CROSS JOIN LATERAL (
-        SELECT * FROM commands
-         WHERE commands.tenant_id = wanted.tenant_id AND commands.id = wanted.id
-           AND commands.id BETWEEN $3 AND $4
-         LIMIT 1
-      ) AS commands
-      ORDER BY commands.accepted_at, commands.id`,
-    [refs.map(({ tenantId }) => tenantId), ids, ids.toSorted()[0], ids.toSorted().at(-1)],
-  )
-  const commands: AcceptedCommand[] = []
-  const unknown: TransferRef[] = []
-  for (const row of rows) {
-    const command = toAcceptedCommand(row)
-    if (command === undefined) unknown.push({ tenantId: row.tenant_id, transferId: row.id })
-    else commands.push(command)
-  }
-  return { commands, unknown }
-}
-
-type AccountRow = {
-  tenant_id: string
-  id: string
-  kind: AccountState['kind']
-  status: AccountState['status']
-  balance: bigint
-  held: bigint
-  overdraft_limit: bigint
-  version: bigint
-  entry_count: bigint
-  last_entry_at: Date | null
-}
-
-/**
- * Locks the accounts in the order of their ids, the same everywhere, so that no two transactions
- * wait for each other. NO KEY UPDATE is enough: nobody changes an account's id.
- */
-async function lockAccounts(
-  tx: Tx,
-  commands: readonly AcceptedCommand[],
-): Promise<Map<string, AccountState>> {
-  const wanted = new Map<string, [tenantId: string, accountId: string]>()
-  for (const { tenantId, command } of commands) {
-    for (const accountId of [command.source, command.destination]) {
-      wanted.set(accountKey(tenantId, accountId), [tenantId, accountId])
-    }
-  }
-  const { rows } = await tx.query<AccountRow>(
-    `SELECT accounts.tenant_id, accounts.id, kind, status, balance, held, overdraft_limit, version,
-            entry_count, last_entry_at
-       FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
-       JOIN accounts ON accounts.tenant_id = wanted.tenant_id AND accounts.id = wanted.id
-      ORDER BY accounts.tenant_id, accounts.id
-        FOR NO KEY UPDATE OF accounts`,
-    [[...wanted.values()].map(([tenantId]) => tenantId), [...wanted.values()].map(([, id]) => id)],
-  )
-  return new Map(rows.map((row) => [accountKey(row.tenant_id, row.id), toAccountState(row)]))
-}
-
-function toAccountState(row: AccountRow): AccountState {
-  return {
-    tenantId: row.tenant_id,
-    id: row.id,
-    kind: row.kind,
-    status: row.status,
-    balance: row.balance,
-    held: row.held,
-    overdraftLimit: row.overdraft_limit,
-    version: row.version,
-    entryCount: row.entry_count,
-    lastEntryAt: row.last_entry_at,
-  }
-}
-
-type Progress = {
-  now: Date
-  settled: Set<string>
-  deferred: Set<string>
-  /** Those of the accounts, by `accountKey`, whose credit some deferred command waits for. */
-  awaited: Set<string>
-}
-
-/** The database's time after the locks, and what is known by now of the commands. */
-async function readProgress(tx: Tx, commands: readonly AcceptedCommand[]): Promise<Progress> {
-  type Row = { now: Date; settled: string[]; deferred: string[]; awaited: string[] }
-  const { rows } = await tx.query<Row>(
-    `WITH wanted AS (
-       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS wanted (tenant_id, id, credited)
-     )
-     SELECT date_trunc('milliseconds', clock_timestamp()) AS now,
-            ARRAY(SELECT settled.id FROM wanted CROSS JOIN LATERAL (
-                    SELECT transfers.id FROM transfers
-                     WHERE transfers.tenant_id = wanted.tenant_id AND transfers.id = wanted.id
-                     LIMIT 1) AS settled) AS settled,
-            ARRAY(SELECT deferred.transfer_id FROM wanted CROSS JOIN LATERAL (
-                    SELECT transfer_id FROM deferred
-                     WHERE deferred.tenant_id = wanted.tenant_id
-                       AND deferred.transfer_id = wanted.id
-                     LIMIT 1) AS deferred) AS deferred,
-            ARRAY(SELECT wanted.tenant_id || '/' || wanted.credited FROM wanted
-                   WHERE EXISTS (SELECT FROM deferred
-                                  WHERE deferred.tenant_id = wanted.tenant_id
-                                    AND deferred.awaits_account = wanted.credited)) AS awaited`,
-    [
-      commands.map(({ tenantId }) => tenantId),
-      commands.map(({ id }) => id),
-      commands.map(({ command }) => command.destination),
-    ],
+/** A batch with the items that are its own; undefined where its items are settled and pruned. */
+async function readBatch(pool: Pool, { tenantId, batchId }: BatchRef): Promise<Batch | undefined> {
+  const { rows } = await pool.query<{ is_atomic: boolean; items: string[] }>(
+    `SELECT is_atomic, ARRAY(
+              SELECT transfer_id FROM batch_items
+               WHERE batch_items.tenant_id = $1 AND batch_items.batch_id = $2 AND NOT is_replay
+               ORDER BY position) AS items
+       FROM transfer_batches
+      WHERE tenant_id = $1 AND id = $2`,
+    [tenantId, batchId],
   )
   const row = rows[0]
-  if (row === undefined) throw new Error('Postgres told no time')
-  return {
-    now: row.now,
-    settled: new Set(row.settled),
-    deferred: new Set(row.deferred),
-    awaited: new Set(row.awaited),
-  }
+  return row && { isAtomic: row.is_atomic, items: row.items }
 }
 
 async function insertTransfers(
@@ -321,41 +310,74 @@ async function insertTransfers(
   settlementId: string,
 ): Promise<void> {
   if (decided.length === 0) return
-  const commands = decided.map(({ command }) => command)
-  const outcomes = decided.map(({ outcome }) => outcome)
+  const column = <T>(valueOf: (one: Decided) => T) => decided.map(valueOf)
   await tx.query(
-    `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
-                            amount, currency, description, metadata, failure_code, source_version,
-                            destination_version, settlement_id, created_at, settled_at)
-     SELECT tenant_id, id, idempotency_key, kind, status, source, destination, amount, currency,
-            description, metadata::jsonb, failure_code, source_version, destination_version, $15,
-            created_at, $16
+    `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
+                            destination, amount, currency, legs, description, metadata,
+                            captured_amount, refunded_amount, execute_at, expires_at, failure_code,
+                            source_version, destination_version, created_at, settlement_id,
+                            settled_at)
+     SELECT tenant_id, id, idempotency_key, kind, status, parent_id, source, destination, amount,
+            currency, legs::jsonb, description, metadata::jsonb, captured_amount, refunded_amount,
+            execute_at, expires_at, failure_code, source_version, destination_version, created_at,
+            $22, $23
        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[],
-                   $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[],
-                   $13::bigint[], $14::bigint[], $17::timestamptz[])
-         AS settled (tenant_id, id, idempotency_key, kind, status, source, destination, amount,
-                     currency, description, metadata, failure_code, source_version,
+                   $7::uuid[], $8::uuid[], $9::bigint[], $10::text[], $11::text[], $12::text[],
+                   $13::text[], $14::bigint[], $15::bigint[], $16::timestamptz[],
+                   $17::timestamptz[], $18::text[], $19::bigint[], $20::bigint[],
+                   $21::timestamptz[])
+         AS settled (tenant_id, id, idempotency_key, kind, status, parent_id, source, destination,
+                     amount, currency, legs, description, metadata, captured_amount,
+                     refunded_amount, execute_at, expires_at, failure_code, source_version,
                      destination_version, created_at)`,
     [
-      commands.map(({ tenantId }) => tenantId),
-      commands.map(({ id }) => id),
-      commands.map(({ idempotencyKey }) => idempotencyKey),
-      commands.map(({ command }) => command.kind),
-      outcomes.map(({ status }) => status),
-      commands.map(({ command }) => command.source),
-      commands.map(({ command }) => command.destination),
-      commands.map(({ command }) => command.amount),
-      commands.map(({ command }) => command.currency),
-      commands.map(({ command }) => command.description),
-      commands.map(({ command }) => metadataText(command.metadata)),
-      outcomes.map(({ failureCode }) => failureCode),
-      outcomes.map(({ sourceVersion }) => sourceVersion),
-      outcomes.map(({ destinationVersion }) => destinationVersion),
+      column(({ command }) => command.tenantId),
+      column(({ command }) => command.id),
+      column(({ command }) => command.idempotencyKey),
+      column(({ command }) => command.command.kind),
+      column(({ state }) => state.status),
+      column(({ command }) => command.command.parentId),
+      column(({ command }) => command.command.source),
+      column(({ command }) => command.command.destination),
+      column(({ command, outcome }) => outcome.amount ?? command.command.amount),
+      column(({ command }) => command.command.currency),
+      column(legsText),
+      column(({ command }) => command.command.description),
+      column(({ command }) => metadataText(command.command.metadata)),
+      column(({ state }) => state.capturedAmount),
+      column(({ state }) => state.refundedAmount),
+      column(({ command }) => command.command.executeAt),
+      column(({ command }) => expiryOf(command)),
+      column(({ outcome }) => outcome.failureCode),
+      column((one) => singleVersions(one)?.source ?? null),
+      column((one) => singleVersions(one)?.destination ?? null),
+      column(({ command }) => command.acceptedAt),
       settlementId,
       settledAt,
-      commands.map(({ acceptedAt }) => acceptedAt),
     ],
   )
+}
+
+function singleVersions({ command, outcome }: Decided): Outcome['versions'][number] | undefined {
+  return command.command.legs === null ? outcome.versions[0] : undefined
+}
+
+/** The legs with the versions that they were judged at, since there are several of each. */
+function legsText({ command, outcome }: Decided): string | null {
+  const legs = command.command.legs?.map((leg, index): LegRow => {
+    const versions = outcome.versions[index]
+    return {
+      ...leg,
+      amount: Number(leg.amount),
+      ...(versions === undefined
+        ? {}
+        : {
+            source_version: Number(versions.source),
+            destination_version: Number(versions.destination),
+          }),
+    }
+  })
+  return legs === undefined ? null : JSON.stringify(legs)
 }
 
 async function insertEntries(tx: Tx, { entries, settledAt }: LedgerResult): Promise<void> {
@@ -383,22 +405,44 @@ async function updateAccounts(tx: Tx, changed: readonly AccountState[]): Promise
   const column = <K extends keyof AccountState>(name: K) => changed.map((account) => account[name])
   const { rowCount } = await tx.query(
     `UPDATE accounts
-        SET balance = after.balance, version = after.version, entry_count = after.entry_count,
-            last_entry_at = after.last_entry_at
-       FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[],
-                   $6::timestamptz[])
-         AS after (tenant_id, id, balance, version, entry_count, last_entry_at)
+        SET balance = after.balance, held = after.held, version = after.version,
+            entry_count = after.entry_count, last_entry_at = after.last_entry_at
+       FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                   $7::timestamptz[])
+         AS after (tenant_id, id, balance, held, version, entry_count, last_entry_at)
       WHERE accounts.tenant_id = after.tenant_id AND accounts.id = after.id`,
     [
       column('tenantId'),
       column('id'),
       column('balance'),
+      column('held'),
       column('version'),
       column('entryCount'),
       column('lastEntryAt'),
     ],
   )
   if (rowCount !== changed.length) throw new Error('an account vanished under its lock')
+}
+
+async function updateParents(tx: Tx, changed: readonly ParentState[]): Promise<void> {
+  if (changed.length === 0) return
+  const column = <K extends keyof ParentState>(name: K) => changed.map((parent) => parent[name])
+  const { rowCount } = await tx.query(
+    `UPDATE transfers
+        SET status = after.status, captured_amount = after.captured_amount,
+            refunded_amount = after.refunded_amount
+       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[])
+         AS after (tenant_id, id, status, captured_amount, refunded_amount)
+      WHERE transfers.tenant_id = after.tenant_id AND transfers.id = after.id`,
+    [
+      column('tenantId'),
+      column('id'),
+      column('status'),
+      column('capturedAmount'),
+      column('refundedAmount'),
+    ],
+  )
+  if (rowCount !== changed.length) throw new Error('a parent vanished under its lock')
 }
 
 async function removeDeferred(tx: Tx, commands: readonly AcceptedCommand[]): Promise<void> {

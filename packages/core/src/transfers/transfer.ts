@@ -1,19 +1,48 @@
-import canonicalize from 'canonicalize'
 import type { RefusalCode } from '../refusals.ts'
+
+/** What a command asks for; a transfer's kind is its command's. */
+export type Kind = 'transfer' | 'hold' | 'capture' | 'release' | 'refund'
 
 export type Metadata = Readonly<Record<string, string>>
 
-/** What one accepted request asks for, as it is stored: the part that any version can read. */
-export type TransferCommand = {
-  kind: 'transfer'
+/** One amount from one account to another, in one currency. */
+export type CurrencyLeg = {
   source: string
   destination: string
   amount: bigint
   currency: string
+}
+
+/** What has to hold of the source when the transfer is carried out. */
+export type TransferCondition = {
+  sourceBalanceAtLeast?: bigint
+  sourceVersion?: bigint
+}
+
+/**
+ * What one accepted request asks for. Source, destination, amount and currency are null where there
+ * are several legs; the amount is null too where a capture, release or refund takes all that is left.
+ */
+export type TransferCommand = {
+  kind: Kind
+  /** The transfer that a capture, release or refund builds on. */
+  parentId: string | null
+  source: string | null
+  destination: string | null
+  amount: bigint | null
+  currency: string | null
+  legs: readonly CurrencyLeg[] | null
   description: string | null
   metadata: Metadata
+  /** Whether a capture releases the rest of its hold. */
+  isFinal: boolean
+  executeAt: Date | null
+  expiresAt: Date | null
   /** Until when a lack of funds is waited out; null where it ends the transfer at once. */
   retryFundsUntil: Date | null
+  condition: TransferCondition | null
+  /** The batch that settles it together with others, all or none; null for all other commands. */
+  atomicBatchId: string | null
 }
 
 /** A command with the facts of its acceptance. */
@@ -22,127 +51,103 @@ export type AcceptedCommand = {
   id: string
   idempotencyKey: string
   acceptedAt: Date
-  dueAt: Date
+  /** When it may be settled; null where only its batch may be. */
+  dueAt: Date | null
   command: TransferCommand
 }
 
-export type SettledStatus = 'succeeded' | 'failed' | 'canceled'
-export type TransferStatus = 'queued' | SettledStatus
+export type SettledStatus = 'succeeded' | 'failed' | 'canceled' | 'expired' | 'held' | 'released'
+export type TransferStatus = 'scheduled' | 'queued' | SettledStatus
 
 /** One command, one transfer, one id: accepted, and perhaps settled. */
-export type Transfer = {
+export type Transfer = Pick<
+  TransferCommand,
+  | 'kind'
+  | 'parentId'
+  | 'source'
+  | 'destination'
+  | 'amount'
+  | 'currency'
+  | 'legs'
+  | 'description'
+  | 'metadata'
+  | 'executeAt'
+  | 'expiresAt'
+> & {
   tenantId: string
   id: string
-  kind: TransferCommand['kind']
   status: TransferStatus
-  source: string
-  destination: string
-  amount: bigint
-  currency: string
-  description: string | null
-  metadata: Metadata
   idempotencyKey: string
+  /** What was captured of a hold. */
+  capturedAmount: bigint
+  /** What was refunded; of several legs, which are refunded as a whole, the sum or 0. */
+  refundedAmount: bigint
   failureCode: RefusalCode | null
   createdAt: Date
   settledAt: Date | null
 }
 
-/** The transfer of a command that has been accepted and not settled. */
-export function queuedTransfer(accepted: Omit<AcceptedCommand, 'dueAt'>): Transfer {
-  const { retryFundsUntil: _, ...command } = accepted.command
+/** 7 days: how long a hold reserves its amount where its client does not say. */
+const defaultHoldMs = 7 * 24 * 3_600_000
+
+/** When a command is given up, or its hold released; null where there is no such time. */
+export function expiryOf({
+  command,
+  acceptedAt,
+}: Pick<AcceptedCommand, 'command' | 'acceptedAt'>): Date | null {
+  if (command.expiresAt !== null || command.kind !== 'hold') return command.expiresAt
+  return new Date(acceptedAt.getTime() + defaultHoldMs)
+}
+
+/**
+ * The transfer of a command that has been accepted and not settled. Its status is the one at this
+ * moment: of acceptance, for the answer to it, so that a replay of it says the same for ever.
+ */
+export function acceptedTransfer(
+  accepted: Omit<AcceptedCommand, 'dueAt'>,
+  now: Date = accepted.acceptedAt,
+): Transfer {
+  const { command } = accepted
   return {
-    ...command,
     tenantId: accepted.tenantId,
     id: accepted.id,
-    status: 'queued',
+    kind: command.kind,
+    status: command.executeAt !== null && command.executeAt > now ? 'scheduled' : 'queued',
+    parentId: command.parentId,
+    source: command.source,
+    destination: command.destination,
+    amount: command.amount,
+    currency: command.currency,
+    legs: command.legs,
+    description: command.description,
+    metadata: command.metadata,
+    executeAt: command.executeAt,
+    expiresAt: expiryOf(accepted),
     idempotencyKey: accepted.idempotencyKey,
+    capturedAmount: 0n,
+    refundedAmount: 0n,
     failureCode: null,
     createdAt: accepted.acceptedAt,
     settledAt: null,
   }
 }
 
-export function isSettled(transfer: Transfer): boolean {
-  return transfer.status !== 'queued'
+export function isSettled({ status }: Pick<Transfer, 'status'>): boolean {
+  return status !== 'queued' && status !== 'scheduled'
 }
 
-/** The version that this process writes, and the only one that it can read. */
-const commandVersion = 1
-
-/** The stored form of a command. Amounts are JSON numbers: they are exact up to 2^53 - 1. */
-export function encodeCommand(command: TransferCommand): string {
-  const { metadata, description, amount, retryFundsUntil, ...rest } = command
-  return JSON.stringify({
-    v: commandVersion,
-    ...rest,
-    amount: Number(amount),
-    ...(description === null ? {} : { description }),
-    ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
-    ...(retryFundsUntil === null
-      ? {}
-      : { on_insufficient_funds: { retry_until: retryFundsUntil.toISOString() } }),
-  })
-}
-
-const knownMembers = new Set([
-  'v',
-  'kind',
-  'source',
-  'destination',
-  'amount',
-  'currency',
-  'description',
-  'metadata',
-  'on_insufficient_funds',
-])
-
-type StoredCommand = Pick<TransferCommand, 'kind' | 'source' | 'destination' | 'currency'> & {
-  v: number
-  amount: number
-  description?: string
-  metadata?: Metadata
-  on_insufficient_funds?: { retry_until: string }
-}
-
-/**
- * Reads a stored command. Returns undefined where it has a version, kind or member that this
- * process does not know: a newer process wrote it, and only a newer worker may settle it.
- */
-export function decodeCommand(stored: unknown): TransferCommand | undefined {
-  if (typeof stored !== 'object' || stored === null) return undefined
-  const command = stored as StoredCommand
-  if (command.v !== commandVersion || command.kind !== 'transfer') return undefined
-  if (!Object.keys(command).every((member) => knownMembers.has(member))) return undefined
-  return {
-    kind: command.kind,
-    source: command.source,
-    destination: command.destination,
-    amount: BigInt(command.amount),
-    currency: command.currency,
-    description: command.description ?? null,
-    metadata: command.metadata ?? {},
-    retryFundsUntil:
-      command.on_insufficient_funds === undefined
-        ? null
-        : new Date(command.on_insufficient_funds.retry_until),
-  }
-}
-
-/**
- * The names, as JSON pointers, of the members in which two commands differ. None where they ask for
- * the same in other words: a default that was spelled out, or null for a member left out.
- */
-export function differingMembers(a: TransferCommand, b: TransferCommand): string[] {
-  const membersOf = (command: TransferCommand) =>
-    new Map(Object.entries(JSON.parse(encodeCommand(command)) as Record<string, unknown>))
-  const [left, right] = [membersOf(a), membersOf(b)]
-  return [...new Set([...left.keys(), ...right.keys()])]
-    .filter((name) => canonicalText(left.get(name)) !== canonicalText(right.get(name)))
-    .map((name) => `/${name}`)
-}
-
-function canonicalText(value: unknown): string {
-  return value === undefined ? '' : (canonicalize(value) ?? '')
+/** Every account that a command or transfer names. */
+export function accountsOf({
+  source,
+  destination,
+  legs,
+}: Pick<TransferCommand, 'source' | 'destination' | 'legs'>): string[] {
+  const named = [
+    source,
+    destination,
+    ...(legs ?? []).flatMap((leg) => [leg.source, leg.destination]),
+  ]
+  return named.filter((account) => account !== null)
 }
 
 /** An empty set of pairs is stored as null: most transfers have none. */

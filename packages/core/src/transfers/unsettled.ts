@@ -1,11 +1,14 @@
-import { commandColumns, toQueuedTransfer, type CommandRow } from './transfer-row.ts'
+import { Parameters } from '../db/parameters.ts'
+import { commandColumns, toUnsettledTransfer, type CommandRow } from './transfer-row.ts'
 import type { Queryable } from '../db/client.ts'
+import type { TransferRef } from '../ids.ts'
 import type { Transfer } from './transfer.ts'
 
-/** A command that is due and not settled: what the sweep rings. */
+/** A command or batch that is due and not settled: what the sweep rings. */
 export type Unsettled = {
   tenantId: string
-  transferId: string
+  resource: 'transfer' | 'batch'
+  resourceId: string
   idempotencyKey: string
   dueAt: Date
 }
@@ -104,37 +107,51 @@ export async function readHorizon(db: Queryable): Promise<{ now: Date; horizon: 
 }
 
 /** Where a page of unsettled commands begins: behind this one, by due time and id. */
-export type UnsettledPosition = { dueAt: Date; transferId: string }
+export type UnsettledPosition = { dueAt: Date; resourceId: string }
 
 const beforeAllIds = '00000000-0000-0000-0000-000000000000'
 
 /** The position of the first command that is due at this time or later. */
 export function positionAt(dueAt: Date): UnsettledPosition {
-  return { dueAt, transferId: beforeAllIds }
+  return { dueAt, resourceId: beforeAllIds }
 }
 
 /**
- * Commands that were due by `until` and neither settled nor deferred, oldest first. The bounds are
- * parameters, so that the plan is made for them: the cost follows the range, not the history.
+ * Commands that were due by `until` and neither settled nor deferred, oldest first; of those that
+ * were rung when they were accepted, only what was due by `overdueSince`. The bounds are parameters,
+ * so that the plan is made for them: the cost follows the range, not the history.
  */
 export async function findUnsettled(
   db: Queryable,
-  range: { after: UnsettledPosition; until: Date; limit: number },
+  range: { after: UnsettledPosition; until: Date; overdueSince?: Date; limit: number },
 ): Promise<Unsettled[]> {
   const { rows } = await db.query<Unsettled>(
-    `SELECT tenant_id AS "tenantId", resource_id AS "transferId",
+    `SELECT tenant_id AS "tenantId", resource, resource_id AS "resourceId",
             idempotency_key AS "idempotencyKey", due_at AS "dueAt"
        FROM idempotency_keys AS accepted
       WHERE due_at >= $1 AND due_at <= $3 AND (due_at, resource_id) > ($1, $2)
+        AND (due_at <= $5 OR due_at > accepted_at)
         AND NOT EXISTS (SELECT FROM transfers
                          WHERE transfers.tenant_id = accepted.tenant_id
-                           AND transfers.id = accepted.resource_id)
+                           AND transfers.id = CASE accepted.resource
+                             WHEN 'batch' THEN (
+                               SELECT transfer_id FROM batch_items
+                                WHERE batch_items.tenant_id = accepted.tenant_id
+                                  AND batch_items.batch_id = accepted.resource_id
+                                  AND position = 0)
+                             ELSE accepted.resource_id END)
         AND NOT EXISTS (SELECT FROM deferred
                          WHERE deferred.tenant_id = accepted.tenant_id
                            AND deferred.transfer_id = accepted.resource_id)
       ORDER BY due_at, resource_id
       LIMIT $4`,
-    [range.after.dueAt, range.after.transferId, range.until, range.limit],
+    [
+      range.after.dueAt,
+      range.after.resourceId,
+      range.until,
+      range.limit,
+      range.overdueSince ?? range.until,
+    ],
   )
   return rows
 }
@@ -142,12 +159,17 @@ export async function findUnsettled(
 /** Deferred commands whose next attempt is due, oldest first. */
 export async function findDeferredDue(db: Queryable, limit: number): Promise<Unsettled[]> {
   const { rows } = await db.query<Unsettled>(
-    `SELECT deferred.tenant_id AS "tenantId", deferred.transfer_id AS "transferId",
-            commands.idempotency_key AS "idempotencyKey", deferred.next_due_at AS "dueAt"
+    `SELECT deferred.tenant_id AS "tenantId",
+            CASE WHEN commands.id IS NULL THEN 'batch' ELSE 'transfer' END AS resource,
+            deferred.transfer_id AS "resourceId",
+            coalesce(commands.idempotency_key, batches.idempotency_key) AS "idempotencyKey",
+            deferred.next_due_at AS "dueAt"
        FROM deferred
-       JOIN commands ON commands.tenant_id = deferred.tenant_id
-                    AND commands.id = deferred.transfer_id
-      WHERE deferred.next_due_at <= clock_timestamp()
+       LEFT JOIN commands ON commands.tenant_id = deferred.tenant_id
+                         AND commands.id = deferred.transfer_id
+       LEFT JOIN transfer_batches AS batches ON batches.tenant_id = deferred.tenant_id
+                                            AND batches.id = deferred.transfer_id
+      WHERE coalesce(commands.idempotency_key, batches.idempotency_key) IS NOT NULL AND deferred.next_due_at <= clock_timestamp()
       ORDER BY deferred.next_due_at
       LIMIT $1`,
     [limit],
@@ -164,31 +186,61 @@ export async function countDeferred(db: Queryable, limit: number): Promise<numbe
   return rows[0]?.count ?? 0
 }
 
-/** A tenant's transfers that are accepted and not settled, newest first. */
-export async function findQueued(
+/** Holds whose time is over, oldest first. */
+export async function findExpiredHolds(db: Queryable, limit: number): Promise<TransferRef[]> {
+  const { rows } = await db.query<TransferRef>(
+    `SELECT tenant_id AS "tenantId", id AS "transferId" FROM transfers
+      WHERE status = 'held' AND expires_at <= clock_timestamp()
+      ORDER BY expires_at
+      LIMIT $1`,
+    [limit],
+  )
+  return rows
+}
+
+/**
+ * A tenant's transfers that are accepted and not settled, newest first; `conditions` adds what is
+ * asked of `commands` besides. The cost follows what is unsettled.
+ */
+export async function findAwaiting(
   db: Queryable,
   range: {
     tenantId: string
-    accountId?: string | undefined
     beforeId?: string | undefined
     limit: number
+    conditions(p: Parameters): string[]
   },
 ): Promise<Transfer[]> {
   const { watermark } = await readSweepState(db)
-  const { rows } = await db.query<CommandRow>(
-    `SELECT ${commandColumns}
-       FROM (SELECT resource_id AS id FROM idempotency_keys
-              WHERE due_at >= $2 AND tenant_id = $1
-              UNION
-             SELECT transfer_id FROM deferred WHERE tenant_id = $1) AS unsettled
-       JOIN commands ON commands.tenant_id = $1 AND commands.id = unsettled.id
-      WHERE NOT EXISTS (SELECT FROM transfers WHERE transfers.tenant_id = $1
+  const p = new Parameters()
+  const tenant = p.add(range.tenantId)
+  const since = p.add(watermark)
+  const conditions = [
+    ...(range.beforeId === undefined ? [] : [`commands.id < ${p.add(range.beforeId)}`]),
+    ...range.conditions(p),
+  ]
+  const { rows } = await db.query<CommandRow & { now: Date }>(
+    `WITH due AS (
+       SELECT resource, resource_id FROM idempotency_keys
+        WHERE due_at >= ${since} AND tenant_id = ${tenant}
+     ), unsettled AS (
+       SELECT resource_id AS id FROM due WHERE resource = 'transfer'
+        UNION
+       SELECT transfer_id FROM due
+         JOIN batch_items ON batch_items.tenant_id = ${tenant} AND batch_id = resource_id
+        WHERE resource = 'batch'
+        UNION
+       SELECT transfer_id FROM deferred WHERE tenant_id = ${tenant}
+     )
+     SELECT ${commandColumns}, clock_timestamp() AS now
+       FROM unsettled
+       JOIN commands ON commands.tenant_id = ${tenant} AND commands.id = unsettled.id
+      WHERE NOT EXISTS (SELECT FROM transfers WHERE transfers.tenant_id = ${tenant}
                                                AND transfers.id = unsettled.id)
-        AND ($3::uuid IS NULL OR commands.id < $3)
-        AND ($4::text IS NULL OR $4 IN (command->>'source', command->>'destination'))
+        ${conditions.map((condition) => `AND ${condition}`).join(' ')}
       ORDER BY commands.id DESC
-      LIMIT $5`,
-    [range.tenantId, watermark, range.beforeId ?? null, range.accountId ?? null, range.limit],
+      LIMIT ${p.add(range.limit)}`,
+    p.values,
   )
-  return rows.flatMap((row) => toQueuedTransfer(row) ?? [])
+  return rows.flatMap((row) => toUnsettledTransfer(row) ?? [])
 }
