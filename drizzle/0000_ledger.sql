@@ -120,6 +120,24 @@ CREATE TABLE "key_replays" (
 	CONSTRAINT "key_replays_primary" PRIMARY KEY("tenant_id","idempotency_key")
 );
 --> statement-breakpoint
+CREATE TABLE "ledger_chains" (
+	"chain" smallint PRIMARY KEY NOT NULL,
+	"length" bigint NOT NULL,
+	"seal" "bytea" NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "settlements" (
+	"chain" smallint NOT NULL,
+	"position" bigint NOT NULL,
+	"id" uuid NOT NULL,
+	"seal" "bytea" NOT NULL,
+	"is_keyed" boolean NOT NULL,
+	"tenant_ids" uuid[] NOT NULL,
+	"transfer_ids" uuid[] NOT NULL,
+	"settled_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "settlements_primary" PRIMARY KEY("chain","position")
+);
+--> statement-breakpoint
 CREATE TABLE "sweeps" (
 	"name" text PRIMARY KEY NOT NULL,
 	"holder" uuid,
@@ -138,6 +156,16 @@ CREATE TABLE "tenants" (
 	"created_at" timestamp (3) with time zone NOT NULL,
 	CONSTRAINT "tenants_name_mode_unique" UNIQUE("name","mode"),
 	CONSTRAINT "tenants_mode_check" CHECK ("tenants"."mode" IN ('test', 'live'))
+);
+--> statement-breakpoint
+CREATE TABLE "transfer_attempts" (
+	"tenant_id" uuid NOT NULL,
+	"transfer_id" uuid NOT NULL,
+	"attempt" integer NOT NULL,
+	"worker" text NOT NULL,
+	"code" text NOT NULL,
+	"attempted_at" timestamp (3) with time zone NOT NULL,
+	CONSTRAINT "transfer_attempts_primary" PRIMARY KEY("tenant_id","transfer_id","attempt")
 );
 --> statement-breakpoint
 CREATE TABLE "transfer_batches" (
@@ -222,3 +250,9 @@ CREATE TRIGGER "account_limits_are_final" BEFORE UPDATE OR DELETE OR TRUNCATE ON
 -- No request is older than the product, so nothing is unsettled below the first watermark.
 INSERT INTO "sweeps" ("name", "watermark", "deferred_count", "audit_finds")
 	VALUES ('transfers', '2026-01-01T00:00:00Z', 0, 0);
+--> statement-breakpoint
+CREATE TRIGGER "settlements_are_final" BEFORE UPDATE OR DELETE OR TRUNCATE ON "settlements"
+	FOR EACH STATEMENT EXECUTE FUNCTION "refuse_change"();--> statement-breakpoint
+-- The chains begin with nothing before them (CHAIN_COUNT in ledger/seal.ts).
+INSERT INTO "ledger_chains" ("chain", "length", "seal")
+	SELECT chain, 0, '\x' FROM generate_series(0, 15) AS chain;

@@ -30,6 +30,7 @@ export type Deps = {
   /** What clients call this server, without a slash at the end. */
   publicUrl: string
   metricsToken?: string | undefined
+  ledgerSecret?: string | undefined
   /** Whether the process is stopping: then connections are asked to close. */
   isStopping(): boolean
 }

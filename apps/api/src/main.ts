@@ -118,6 +118,7 @@ export async function startApi(
       '',
     ),
     metricsToken: config.METRICS_TOKEN,
+    ledgerSecret: config.LEDGER_SECRET,
     isStopping: () => stopping,
   })
   const server = serve({

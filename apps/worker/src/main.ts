@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { createClock } from '@payonce/core/clock'
 import { readWorkerConfig, type WorkerConfig } from '@payonce/core/config'
 import { createPool } from '@payonce/core/db/client'
@@ -51,6 +52,8 @@ export async function startWorker(
   const settler = createSettler({
     pool,
     newId,
+    worker: `${hostname()}:${process.pid}`,
+    ledgerSecret: config.LEDGER_SECRET,
     onFlush: ({ outcomes, commands, durationMs }) => {
       for (const { status } of outcomes) metrics.settled.inc({ status })
       metrics.settlementBatch.observe(commands)

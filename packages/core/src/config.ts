@@ -23,6 +23,8 @@ const stores = {
   DATABASE_URL: url('postgres:', 'postgresql:'),
   /** The queue's Redis; without it the queue lives in Postgres. */
   REDIS_URL: url('redis:', 'rediss:').optional(),
+  /** Makes the seals of the ledger HMACs. Change it never: old seals are checked with it. */
+  LEDGER_SECRET: z.string().min(16).optional(),
   /** Names the queue among others in the same Redis or database. */
   QUEUE_NAMESPACE: z
     .string()

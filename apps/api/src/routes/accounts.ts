@@ -1,6 +1,7 @@
+import { stringify } from 'csv-stringify/sync'
 import { Hono, type Context } from 'hono'
 import { findKey } from '@payonce/core/idempotency/known-key'
-import { decodeId } from '@payonce/core/ids'
+import { decodeId, encodeId } from '@payonce/core/ids'
 import {
   createAccount,
   findAccount,
@@ -11,7 +12,7 @@ import {
   type AccountCreation,
   type NewAccount,
 } from '@payonce/core/ledger/account'
-import { listEntries } from '@payonce/core/ledger/entry'
+import { listEntries, readBalanceAt } from '@payonce/core/ledger/entry'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
 import {
   fingerprintOf,
@@ -24,6 +25,7 @@ import { Problem } from '../problem.ts'
 import {
   accountChange,
   accountQuery,
+  balanceQuery,
   entryQuery,
   keyedQuery,
   newAccount,
@@ -34,9 +36,9 @@ import { viewAccount, viewEntry, viewList } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
 export function accountRoutes(
-  deps: Pick<Deps, 'pool' | 'newId' | 'metrics' | 'replayCounter'>,
+  deps: Pick<Deps, 'pool' | 'newId' | 'clock' | 'metrics' | 'replayCounter'>,
 ): Hono<Env> {
-  const { pool, newId, metrics, replayCounter } = deps
+  const { pool, newId, clock, metrics, replayCounter } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function openAccount(c) {
@@ -112,22 +114,45 @@ export function accountRoutes(
   })
 
   routes.get('/:id/entries', async function listEntriesOfAccount(c) {
-    const { limit, cursor } = validateQuery(entryQuery, c.req.queries())
+    const query = validateQuery(entryQuery, c.req.queries())
+    const { limit, cursor, format } = query
     const account = await requireAccount(c)
     const { tenantId } = account
     const scope = { list: `entries/${account.id}`, tenantId }
     const beforeSeq = cursor === undefined ? undefined : seqPosition(decodeCursor(scope, cursor))
-    const range = { tenantId, accountId: account.id, beforeSeq, limit: limit + 1 }
-    const found = await listEntries(pool, range)
+    const found = await listEntries(pool, {
+      tenantId,
+      accountId: account.id,
+      beforeSeq,
+      createdAfter: query.created_after,
+      createdBefore: query.created_before,
+      limit: limit + 1,
+    })
     const shown = found.slice(0, limit)
     const last = found.length > limit ? shown.at(-1) : undefined
     const next = last && encodeCursor(scope, [last.seq.toString()])
-    return c.json(
-      viewList(
-        shown.map((entry) => viewEntry(entry, account)),
-        next,
-      ),
-    )
+    const entries = shown.map((entry) => viewEntry(entry, account))
+    if (format === 'json') return c.json(viewList(entries, next))
+    if (next !== undefined) c.header('link', `<${nextPage(c.req.url, next)}>; rel="next"`)
+    return c.body(stringify(entries, { header: true }), 200, {
+      'content-type': 'text/csv; charset=utf-8; header=present',
+    })
+  })
+
+  routes.get('/:id/balance', async function readBalance(c) {
+    const { at } = validateQuery(balanceQuery, c.req.queries())
+    const account = await requireAccount(c)
+    const time = at ?? new Date(clock.nowMs())
+    const point = { tenantId: account.tenantId, accountId: account.id, at: time }
+    const { balance, seq } = await readBalanceAt(pool, point)
+    return c.json({
+      object: 'balance',
+      account: encodeId('account', account.id),
+      currency: account.currency,
+      balance: Number(balance),
+      seq: Number(seq),
+      at: time.toISOString(),
+    })
   })
 
   /** A known key is answered before it is asked whether a new one might be used. */
@@ -152,6 +177,12 @@ export function accountRoutes(
   }
 
   return routes
+}
+
+function nextPage(url: string, cursor: string): string {
+  const next = new URL(url)
+  next.searchParams.set('cursor', cursor)
+  return `${next.pathname}${next.search}`
 }
 
 function accountIdIn(c: Context<Env>): string {

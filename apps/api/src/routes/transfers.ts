@@ -6,6 +6,7 @@ import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { cancelTransfer } from '@payonce/core/transfers/cancel'
 import { findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
+import { readTimeline, type TimelineStep } from '@payonce/core/transfers/timeline'
 import { isSettled, type Transfer } from '@payonce/core/transfers/transfer'
 import { retryAfterSeconds, type Acceptance } from '../acceptance.ts'
 import { toHoldCommand, toRefundCommand, toTransferCommand } from '../commands.ts'
@@ -27,10 +28,10 @@ import { viewList, viewTransfer } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
 export function transferRoutes(
-  deps: Pick<Deps, 'pool' | 'newId' | 'watcher'>,
+  deps: Pick<Deps, 'pool' | 'newId' | 'watcher' | 'ledgerSecret'>,
   acceptance: Acceptance,
 ): Hono<Env> {
-  const { pool, newId, watcher } = deps
+  const { pool, newId, watcher, ledgerSecret } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function sendTransfer(c) {
@@ -153,11 +154,18 @@ export function transferRoutes(
     return withEntityTag(c, JSON.stringify(viewTransfer(transfer)))
   })
 
+  routes.get('/:id/timeline', async function tellTimeline(c) {
+    validateQuery(noQuery, c.req.queries())
+    const steps = await readTimeline(pool, transferRefIn(c))
+    if (steps === undefined) throw noSuchTransfer()
+    return c.json({ object: 'timeline', data: steps.map(viewStep) })
+  })
+
   routes.post('/:id/cancel', async function cancel(c) {
     validateQuery(keyedQuery, c.req.queries())
     const ref = transferRefIn(c)
     validateBody(emptyBody, await readOptionalJsonBody(c))
-    const canceled = await cancelTransfer({ pool, newId }, ref)
+    const canceled = await cancelTransfer({ pool, newId, ledgerSecret }, ref)
     if (canceled.result === 'not_found') throw noSuchTransfer()
     if (canceled.result === 'part_of_atomic_batch') {
       throw new Problem(canceled.result, 'Its batch is settled all or none.')
@@ -171,6 +179,22 @@ export function transferRoutes(
   })
 
   return routes
+}
+
+function viewStep(step: TimelineStep) {
+  const at = step.at.toISOString()
+  switch (step.type) {
+    case 'accepted':
+      return { type: step.type, at, idempotency_key: step.idempotencyKey }
+    case 'settled':
+      return { type: step.type, at, status: step.status, settlement: step.settlementId }
+    case 'child_settled':
+      return { ...step, at, id: encodeId('transfer', step.id) }
+    case 'due':
+    case 'attempted':
+    case 'next_attempt':
+      return { ...step, at }
+  }
 }
 
 function refusalOfRefund(parent: Transfer, amount: number | undefined): Problem | undefined {

@@ -48,8 +48,11 @@ const grants: Record<string, string> = {
   idempotency_keys: 'SELECT, INSERT',
   issued_keys: 'SELECT, INSERT',
   key_replays: 'SELECT, INSERT, UPDATE',
+  ledger_chains: 'SELECT, UPDATE',
+  settlements: 'SELECT, INSERT',
   sweeps: 'SELECT, UPDATE',
   tenants: 'SELECT',
+  transfer_attempts: 'SELECT, INSERT',
   transfer_batches: 'SELECT, INSERT',
   // What a child changes on its parent, and nothing else.
   transfers: 'SELECT, INSERT, UPDATE (status, captured_amount, refunded_amount)',

@@ -8,3 +8,8 @@ export class Parameters {
     return `$${this.values.length}`
   }
 }
+
+/** A value as the text of a `json` parameter; null stays null. */
+export function jsonText(value: unknown): string | null {
+  return value === null ? null : JSON.stringify(value)
+}

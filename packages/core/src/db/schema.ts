@@ -10,6 +10,7 @@ import {
   jsonb,
   pgTable,
   primaryKey,
+  smallint,
   text,
   timestamp,
   unique,
@@ -19,7 +20,7 @@ import {
 
 /*
  * Every primary key and unique constraint begins with tenant_id, so that the tables can be
- * distributed by it. Exempt are tenants, the look-up of api_keys by hash, and sweeps.
+ * distributed by it. Exempt are tenants, the look-up of api_keys by hash, sweeps, and the seals.
  * Ids are uuids of version 7; their prefixes exist on the wire only. Amounts are in minor units.
  * There are no foreign keys between the tables of the hot path: see docs/adr/0006.
  */
@@ -392,6 +393,30 @@ export const entries = pgTable(
   ],
 )
 
+/** The last seal of each tamper-evident chain: see ledger/seal.ts. Belongs to no tenant. */
+export const ledgerChains = pgTable('ledger_chains', {
+  chain: smallint('chain').primaryKey(),
+  length: amount('length').notNull(),
+  seal: bytea('seal').notNull(),
+})
+
+/** Every ledger transaction with its seal and what it settled, of whichever tenants. */
+export const settlements = pgTable(
+  'settlements',
+  {
+    chain: smallint('chain').notNull(),
+    position: amount('position').notNull(),
+    id: uuid('id').notNull(),
+    seal: bytea('seal').notNull(),
+    /** Whether a secret was used: an HMAC, and not a plain hash. */
+    isKeyed: boolean('is_keyed').notNull(),
+    tenantIds: uuid('tenant_ids').array().notNull(),
+    transferIds: uuid('transfer_ids').array().notNull(),
+    settledAt: time('settled_at').notNull(),
+  },
+  (table) => [primaryKey({ name: 'settlements_primary', columns: [table.chain, table.position] })],
+)
+
 /** Commands that were tried and are to be tried later: attempts survive the loss of the queue. */
 export const deferred = pgTable(
   'deferred',
@@ -418,6 +443,25 @@ export const deferred = pgTable(
       sql`${table.reason} IN ('poison', 'unknown_command', 'insufficient_funds')`,
     ),
     check('deferred_attempts_check', sql`${table.attempts} > 0`),
+  ],
+)
+
+/** What did not settle a command, try by try, for whoever asks why it took so long. */
+export const transferAttempts = pgTable(
+  'transfer_attempts',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    transferId: uuid('transfer_id').notNull(),
+    attempt: integer('attempt').notNull(),
+    worker: text('worker').notNull(),
+    code: text('code').notNull(),
+    attemptedAt: time('attempted_at').notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: 'transfer_attempts_primary',
+      columns: [table.tenantId, table.transferId, table.attempt],
+    }),
   ],
 )
 

@@ -1,7 +1,10 @@
 import { inTransaction } from '../db/transaction.ts'
+import { jsonText } from '../db/parameters.ts'
+import { sealSettlement, type SealedTransfer } from '../ledger/seal.ts'
 import { endDeferral } from './defer.ts'
 import { findAcceptedCommand, findSettled } from './find.ts'
-import { expiryOf, metadataText, type AcceptedCommand, type Transfer } from './transfer.ts'
+import { expiryOf, nullIfEmpty, type AcceptedCommand, type Transfer } from './transfer.ts'
+import type { LegRow } from './transfer-row.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { NewId, TransferRef } from '../ids.ts'
 
@@ -12,7 +15,7 @@ export type CancelResult =
   | { result: 'part_of_atomic_batch' }
   | { result: 'not_found' }
 
-export type CancelOptions = { pool: Pool; newId: NewId }
+export type CancelOptions = { pool: Pool; newId: NewId; ledgerSecret?: string | undefined }
 
 /**
  * Cancels a transfer that is not settled. It takes the place of the outcome in `transfers`, so that
@@ -20,14 +23,14 @@ export type CancelOptions = { pool: Pool; newId: NewId }
  * transfer that is canceled already is `canceled`. Throws only for outages.
  */
 export async function cancelTransfer(
-  { pool, newId }: CancelOptions,
+  { pool, newId, ledgerSecret }: CancelOptions,
   ref: TransferRef,
 ): Promise<CancelResult> {
   const accepted = await findAcceptedCommand(pool, ref)
   const isPart = accepted !== undefined && accepted.command.atomicBatchId !== null
   const found = await inTransaction(pool, {}, async (tx) => {
     if (accepted !== undefined && !isPart) {
-      await insertCanceled(tx, accepted, newId())
+      await insertCanceled(tx, accepted, { settlementId: newId(), ledgerSecret })
       await endDeferral(tx, ref)
     }
     // A new statement: it sees the settlement that the insert waited for.
@@ -42,16 +45,19 @@ export async function cancelTransfer(
 async function insertCanceled(
   tx: Tx,
   accepted: AcceptedCommand,
-  settlementId: string,
+  { settlementId, ledgerSecret }: { settlementId: string; ledgerSecret: string | undefined },
 ): Promise<void> {
   const { command } = accepted
-  await tx.query(
+  const legs = command.legs?.map((leg): LegRow => ({ ...leg, amount: Number(leg.amount) })) ?? null
+  const metadata = nullIfEmpty(command.metadata)
+  const { rows } = await tx.query<{ settled_at: Date }>(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
                             destination, amount, currency, legs, description, metadata, execute_at,
                             expires_at, settlement_id, created_at, settled_at)
      VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
              date_trunc('milliseconds', clock_timestamp()))
-     ON CONFLICT DO NOTHING`,
+     ON CONFLICT DO NOTHING
+     RETURNING settled_at`,
     [
       accepted.tenantId,
       accepted.id,
@@ -62,14 +68,30 @@ async function insertCanceled(
       command.destination,
       command.amount,
       command.currency,
-      command.legs &&
-        JSON.stringify(command.legs.map((leg) => ({ ...leg, amount: Number(leg.amount) }))),
+      jsonText(legs),
       command.description,
-      metadataText(command.metadata),
+      jsonText(metadata),
       command.executeAt,
       expiryOf(accepted),
       settlementId,
       accepted.acceptedAt,
     ],
   )
+  const settledAt = rows[0]?.settled_at
+  if (settledAt === undefined) return
+  const sealed: SealedTransfer = {
+    ...command,
+    tenantId: accepted.tenantId,
+    id: accepted.id,
+    idempotencyKey: accepted.idempotencyKey,
+    status: 'canceled',
+    legs,
+    metadata,
+    failureCode: null,
+    sourceVersion: null,
+    destinationVersion: null,
+    createdAt: accepted.acceptedAt,
+    settledAt,
+  }
+  await sealSettlement(tx, { id: settlementId, transfers: [sealed], entries: [] }, ledgerSecret)
 }

@@ -9,11 +9,16 @@ export type Deferral = {
   reason: DeferredReason
   /** What the last attempt ended with: a code, never client data. */
   code: string
+  /** Names the process that tried. */
+  worker: string
   /** The account whose next credit makes another attempt worth while. */
   awaitsAccount?: string | null
   /** The next attempt is not put off beyond this. */
   notAfter?: Date
 }
+
+/** Of what fails again and again, the first attempts tell as much as all of them. */
+const maxRecordedAttempts = 100
 
 /**
  * Notes that a command is to be tried later. The gaps grow from 5 s to an hour, so that a command
@@ -23,20 +28,26 @@ export type Deferral = {
 export async function defer(
   db: Queryable,
   { tenantId, transferId }: TransferRef,
-  { reason, code, awaitsAccount, notAfter }: Deferral,
+  { reason, code, awaitsAccount, notAfter, worker }: Deferral,
 ): Promise<void> {
   await db.query(
-    `INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, awaits_account,
-                           next_due_at)
-     SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + interval '5 s')
-      WHERE NOT EXISTS (SELECT FROM transfers WHERE tenant_id = $1 AND id = $2)
-     ON CONFLICT ON CONSTRAINT deferred_primary DO UPDATE
-        SET reason = excluded.reason, last_code = excluded.last_code,
-            awaits_account = excluded.awaits_account,
-            attempts = deferred.attempts + 1,
-            next_due_at = least($6, clock_timestamp()
-              + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20)))`,
-    [tenantId, transferId, reason, code, awaitsAccount ?? null, notAfter ?? null],
+    `WITH put_aside AS (
+       INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, awaits_account,
+                             next_due_at)
+       SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + interval '5 s')
+        WHERE NOT EXISTS (SELECT FROM transfers WHERE tenant_id = $1 AND id = $2)
+       ON CONFLICT ON CONSTRAINT deferred_primary DO UPDATE
+          SET reason = excluded.reason, last_code = excluded.last_code,
+              awaits_account = excluded.awaits_account,
+              attempts = deferred.attempts + 1,
+              next_due_at = least($6, clock_timestamp()
+                + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20)))
+       RETURNING attempts
+     )
+     INSERT INTO transfer_attempts (tenant_id, transfer_id, attempt, worker, code, attempted_at)
+     SELECT $1, $2, attempts, $7, $4, clock_timestamp() FROM put_aside
+      WHERE attempts <= ${maxRecordedAttempts}`,
+    [tenantId, transferId, reason, code, awaitsAccount ?? null, notAfter ?? null, worker],
   )
 }
 
@@ -73,13 +84,37 @@ export async function endDeferral(
 }
 
 /** Puts a command aside that throws by itself. The code names the error, never client data. */
-export async function park(db: Queryable, ref: JobRef, error: unknown): Promise<void> {
+export async function park(
+  db: Queryable,
+  ref: JobRef,
+  { error, worker }: { error: unknown; worker: string },
+): Promise<void> {
   const transferId = 'batchId' in ref ? ref.batchId : ref.transferId
-  await defer(db, { tenantId: ref.tenantId, transferId }, { reason: 'poison', code: codeOf(error) })
+  await defer(
+    db,
+    { tenantId: ref.tenantId, transferId },
+    { reason: 'poison', code: codeOf(error), worker },
+  )
 }
 
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown'
   const code: unknown = Reflect.get(error, 'code')
   return typeof code === 'string' ? code : error.name
+}
+
+export type Attempt = { attempt: number; worker: string; code: string; attemptedAt: Date }
+
+/** The attempts that did not settle a transfer, oldest first. */
+export async function readAttempts(
+  db: Queryable,
+  { tenantId, transferId }: TransferRef,
+): Promise<Attempt[]> {
+  const { rows } = await db.query<Attempt>(
+    `SELECT attempt, worker, code, attempted_at AS "attemptedAt" FROM transfer_attempts
+      WHERE tenant_id = $1 AND transfer_id = $2
+      ORDER BY attempt`,
+    [tenantId, transferId],
+  )
+  return rows
 }

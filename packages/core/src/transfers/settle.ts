@@ -10,11 +10,13 @@ import {
   type ParentState,
 } from '../ledger/apply.ts'
 import { accountKey, available, type AccountState, type Entry } from '../ledger/books.ts'
+import { sealSettlement, type SealedTransfer } from '../ledger/seal.ts'
+import { jsonText } from '../db/parameters.ts'
 import { defer, endDeferral, park, wakeWaiting } from './defer.ts'
 import { toLedgerCommand } from './ledger-command.ts'
 import { readBatchCommands, readCommands, readProgress, type LoadedCommands } from './load.ts'
 import { lockAccounts, lockParents } from './lock.ts'
-import { accountsOf, expiryOf, metadataText, type AcceptedCommand } from './transfer.ts'
+import { accountsOf, expiryOf, nullIfEmpty, type AcceptedCommand } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { BatchRef, JobRef, NewId, TransferRef } from '../ids.ts'
 import type { LegRow } from './transfer-row.ts'
@@ -42,6 +44,10 @@ export type SettlementStats = {
 export type SettlerOptions = {
   pool: Pool
   newId: NewId
+  /** Names this process in the record of attempts. */
+  worker: string
+  /** Makes the seals HMACs: see ledger/seal.ts. */
+  ledgerSecret?: string | undefined
   onFlush(stats: SettlementStats): void
   /** A command that throws by itself was put aside: a bug, which an operator should look at. */
   onParked(ref: JobRef, error: unknown): void
@@ -51,14 +57,16 @@ export type SettlerOptions = {
 export const MAX_SETTLED_TOGETHER = 500
 
 export function createSettler(options: SettlerOptions): Settler {
-  const { pool, newId, onFlush, onParked } = options
+  const { pool, newId, worker, ledgerSecret, onFlush, onParked } = options
 
   async function settleTogether(
     load: (tx: Tx) => Promise<LoadedCommands>,
     apply: typeof applyCommands,
   ): Promise<Outcome[]> {
     const startedAt = performance.now()
-    const outcomes = await retrying(patience, () => settleOnce(pool, load, apply, newId()))
+    const outcomes = await retrying(patience, () =>
+      settleOnce({ pool, load, apply, worker, ledgerSecret, settlementId: newId() }),
+    )
     const durationMs = performance.now() - startedAt
     onFlush({ outcomes, commands: outcomes.length, durationMs })
     return outcomes
@@ -106,7 +114,7 @@ export function createSettler(options: SettlerOptions): Settler {
       await settle()
     } catch (error) {
       if (isTransient(error)) throw error
-      await park(pool, ref, error)
+      await park(pool, ref, { error, worker })
       onParked(ref, error)
     }
   }
@@ -137,20 +145,25 @@ function distinct(refs: readonly TransferRef[]): TransferRef[] {
   return [...new Map(refs.map((ref) => [ref.transferId, ref])).values()]
 }
 
+type Settlement = {
+  pool: Pool
+  load: (tx: Tx) => Promise<LoadedCommands>
+  apply: typeof applyCommands
+  worker: string
+  ledgerSecret: string | undefined
+  settlementId: string
+}
+
 /**
  * Settles commands in one transaction. The order of the steps is the proof that money moves once;
  * docs/ARCHITECTURE.md tells why each stands where it stands.
  */
-function settleOnce(
-  pool: Pool,
-  load: (tx: Tx) => Promise<LoadedCommands>,
-  apply: typeof applyCommands,
-  settlementId: string,
-): Promise<Outcome[]> {
+function settleOnce(settlement: Settlement): Promise<Outcome[]> {
+  const { pool, load, apply, worker, ledgerSecret, settlementId } = settlement
   return inTransaction(pool, {}, async (tx) => {
     const { commands, unknown } = await load(tx)
     for (const ref of unknown) {
-      await defer(tx, ref, { reason: 'unknown_command', code: 'unknown_command' })
+      await defer(tx, ref, { reason: 'unknown_command', code: 'unknown_command', worker })
     }
 
     const accounts = await lockAccounts(tx, commands.map(toWantedAccounts))
@@ -175,11 +188,13 @@ function settleOnce(
     await insertEntries(tx, result)
     await updateAccounts(tx, result.changed)
     await updateParents(tx, result.changedParents)
-    await updateDeferred(tx, { commands, progress, decided, waiting })
+    await updateDeferred(tx, { commands, progress, decided, waiting, worker })
     await wakeWaiting(tx, enriched(accounts, result.changed), [
       ...progress.awaited,
       ...waiting.map(({ tenantId, command }) => accountKey(tenantId, command.source ?? '')),
     ])
+    // Last, since the chain is locked until the commit.
+    await seal(tx, { settlementId, ledgerSecret, decided, result })
     return decided.map(({ outcome }) => outcome)
   })
 }
@@ -236,6 +251,7 @@ async function updateDeferred(
     progress: Progress
     decided: readonly Decided[]
     waiting: readonly AcceptedCommand[]
+    worker: string
   },
 ): Promise<void> {
   const { settled, deferred } = flush.progress
@@ -244,10 +260,10 @@ async function updateDeferred(
     tx,
     flush.commands.filter(({ id }) => deferred.has(id) && ended.has(id)),
   )
-  for (const command of flush.waiting) await waitForFunds(tx, command)
+  for (const command of flush.waiting) await waitForFunds(tx, command, flush.worker)
 }
 
-async function waitForFunds(tx: Tx, accepted: AcceptedCommand): Promise<void> {
+async function waitForFunds(tx: Tx, accepted: AcceptedCommand, worker: string): Promise<void> {
   const { tenantId, id, command } = accepted
   const times = [command.retryFundsUntil, expiryOf(accepted)].filter((time) => time !== null)
   const notAfter = new Date(Math.min(...times.map((time) => time.getTime())))
@@ -257,6 +273,7 @@ async function waitForFunds(tx: Tx, accepted: AcceptedCommand): Promise<void> {
     {
       reason: 'insufficient_funds',
       code: 'insufficient_funds',
+      worker,
       awaitsAccount: command.source,
       notAfter,
     },
@@ -341,9 +358,9 @@ async function insertTransfers(
       column(({ command }) => command.command.destination),
       column(({ command, outcome }) => outcome.amount ?? command.command.amount),
       column(({ command }) => command.command.currency),
-      column(legsText),
+      column((one) => jsonText(settledLegs(one))),
       column(({ command }) => command.command.description),
-      column(({ command }) => metadataText(command.command.metadata)),
+      column(({ command }) => jsonText(nullIfEmpty(command.command.metadata))),
       column(({ state }) => state.capturedAmount),
       column(({ state }) => state.refundedAmount),
       column(({ command }) => command.command.executeAt),
@@ -358,12 +375,48 @@ async function insertTransfers(
   )
 }
 
+async function seal(
+  tx: Tx,
+  {
+    settlementId,
+    ledgerSecret,
+    decided,
+    result: { entries, settledAt },
+  }: Pick<Settlement, 'settlementId' | 'ledgerSecret'> & {
+    decided: readonly Decided[]
+    result: LedgerResult
+  },
+): Promise<void> {
+  if (decided.length === 0) return
+  const transfers = decided.map((one): SealedTransfer => {
+    const { command, outcome, state } = one
+    const versions = singleVersions(one)
+    return {
+      ...command.command,
+      tenantId: command.tenantId,
+      id: command.id,
+      idempotencyKey: command.idempotencyKey,
+      status: state.status,
+      amount: outcome.amount ?? command.command.amount,
+      legs: settledLegs(one),
+      metadata: nullIfEmpty(command.command.metadata),
+      failureCode: outcome.failureCode,
+      sourceVersion: versions?.source ?? null,
+      destinationVersion: versions?.destination ?? null,
+      createdAt: command.acceptedAt,
+      settledAt,
+    }
+  })
+  const sealed = entries.map((entry) => ({ ...entry, createdAt: settledAt }))
+  await sealSettlement(tx, { id: settlementId, transfers, entries: sealed }, ledgerSecret)
+}
+
 function singleVersions({ command, outcome }: Decided): Outcome['versions'][number] | undefined {
   return command.command.legs === null ? outcome.versions[0] : undefined
 }
 
 /** The legs with the versions that they were judged at, since there are several of each. */
-function legsText({ command, outcome }: Decided): string | null {
+function settledLegs({ command, outcome }: Decided): LegRow[] | null {
   const legs = command.command.legs?.map((leg, index): LegRow => {
     const versions = outcome.versions[index]
     return {
@@ -377,7 +430,7 @@ function legsText({ command, outcome }: Decided): string | null {
           }),
     }
   })
-  return legs === undefined ? null : JSON.stringify(legs)
+  return legs ?? null
 }
 
 async function insertEntries(tx: Tx, { entries, settledAt }: LedgerResult): Promise<void> {

@@ -151,6 +151,6 @@ export function accountsOf({
 }
 
 /** An empty set of pairs is stored as null: most transfers have none. */
-export function metadataText(metadata: Metadata): string | null {
-  return Object.keys(metadata).length === 0 ? null : JSON.stringify(metadata)
+export function nullIfEmpty(metadata: Metadata): Metadata | null {
+  return Object.keys(metadata).length === 0 ? null : metadata
 }
