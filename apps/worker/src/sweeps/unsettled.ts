@@ -90,11 +90,9 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const { now, horizon } = await readHorizon(pool)
     const oldest = await findOldest(leased.watermark, horizon)
     const watermark = oldest?.dueAt ?? later(leased.watermark, horizon)
-    const queued = await queue.count()
-    const overdue = queued > plenty ? overdueInPlentyMs : overdueMs
-    const isFull = await ringUnsettled(watermark, now, new Date(now.getTime() - overdue))
+    // Before anything that needs the queue: a hold ends at its time, whatever the queue does.
     await expireHolds()
-    await ringDeferred()
+    const isFull = await ringAll(watermark, now)
     const newAuditFinds = await auditIfDue(watermark)
     await recordSweep(pool, holder, {
       watermark,
@@ -105,6 +103,19 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     forgetSettled()
     endTimer()
     return isFull
+  }
+
+  /** While the queue is away nothing can be rung; the next sweep tries again. */
+  async function ringAll(watermark: Date, now: Date): Promise<boolean> {
+    try {
+      const overdue = (await queue.count()) > plenty ? overdueInPlentyMs : overdueMs
+      const isFull = await ringUnsettled(watermark, now, new Date(now.getTime() - overdue))
+      await ringDeferred()
+      return isFull
+    } catch (error) {
+      log.warn({ error }, 'what is due could not be rung')
+      return false
+    }
   }
 
   async function findOldest(watermark: Date, horizon: Date): Promise<Unsettled | undefined> {
@@ -118,7 +129,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     let rangAny = false
     while (!stopping.signal.aborted) {
       const page = await findUnsettled(pool, { after, until, overdueSince, limit: pageSize })
-      rangAny = (await ring(page)) > 0 || rangAny
+      rangAny = (await ringEach(page)) > 0 || rangAny
       const last = page.at(-1)
       if (last === undefined || page.length < pageSize) return false
       after = last
@@ -140,14 +151,21 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     await ring(await findDeferredDue(pool, pageSize))
   }
 
+  /** What was rung at its acceptance and is not settled is rescued; the rest is rung at its time. */
+  async function ringEach(commands: readonly Unsettled[]): Promise<number> {
+    const scheduled = await ring(commands.filter(({ isScheduled }) => isScheduled))
+    const overdue = await ring(commands.filter(({ isScheduled }) => !isScheduled))
+    metrics.sweepRescues.inc(overdue)
+    if (overdue > 0) log.warn({ count: overdue }, 'overdue transfers were rung again')
+    return scheduled + overdue
+  }
+
   /** Rings those whose last ring is long enough ago, and returns how many they were. */
   async function ring(commands: readonly Unsettled[]): Promise<number> {
     const nowMs = performance.now()
     const rings = commands.flatMap((command) => nextRing(command, nowMs) ?? [])
     if (rings.length === 0) return 0
     await queue.add(rings)
-    metrics.sweepRescues.inc(rings.length)
-    log.info({ count: rings.length, first: rings[0]?.ref }, 'overdue transfers were rung')
     return rings.length
   }
 
@@ -184,7 +202,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     for (;;) {
       const page = await findUnsettled(pool, { after, until, limit: pageSize })
       finds += page.length
-      await ring(page)
+      await ringEach(page)
       const last = page.at(-1)
       if (last === undefined || page.length < pageSize) break
       after = last

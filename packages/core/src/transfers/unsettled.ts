@@ -11,6 +11,8 @@ export type Unsettled = {
   resourceId: string
   idempotencyKey: string
   dueAt: Date
+  /** Whether its time came after its acceptance, so that nobody has rung it yet. */
+  isScheduled: boolean
 }
 
 export type SweepState = {
@@ -127,7 +129,8 @@ export async function findUnsettled(
 ): Promise<Unsettled[]> {
   const { rows } = await db.query<Unsettled>(
     `SELECT tenant_id AS "tenantId", resource, resource_id AS "resourceId",
-            idempotency_key AS "idempotencyKey", due_at AS "dueAt"
+            idempotency_key AS "idempotencyKey", due_at AS "dueAt",
+            due_at > accepted_at AS "isScheduled"
        FROM idempotency_keys AS accepted
       WHERE due_at >= $1 AND due_at <= $3 AND (due_at, resource_id) > ($1, $2)
         AND (due_at <= $5 OR due_at > accepted_at)
@@ -163,7 +166,7 @@ export async function findDeferredDue(db: Queryable, limit: number): Promise<Uns
             CASE WHEN commands.id IS NULL THEN 'batch' ELSE 'transfer' END AS resource,
             deferred.transfer_id AS "resourceId",
             coalesce(commands.idempotency_key, batches.idempotency_key) AS "idempotencyKey",
-            deferred.next_due_at AS "dueAt"
+            deferred.next_due_at AS "dueAt", true AS "isScheduled"
        FROM deferred
        LEFT JOIN commands ON commands.tenant_id = deferred.tenant_id
                          AND commands.id = deferred.transfer_id
