@@ -1,11 +1,11 @@
-import { createHash } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { decodeId, encodeId } from '@payonce/core/ids'
 import { findKey, matches, type KnownKey } from '@payonce/core/idempotency/known-key'
 import { parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { cancelTransfer } from '@payonce/core/transfers/cancel'
-import { findAcceptedCommand, findSettled, findTransfer } from '@payonce/core/transfers/find'
+import { findAcceptedCommand, findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
+import { createStatusReader } from '@payonce/core/transfers/status'
 import {
   differingMembers,
   isSettled,
@@ -14,9 +14,11 @@ import {
   type TransferCommand,
 } from '@payonce/core/transfers/transfer'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
+import { entityTagOf, isKnownToClient } from '../entity-tag.ts'
 import {
   fingerprintOf,
   keyReused,
+  readIdempotencyKey,
   refusalOfIssuedKey,
   requireIdempotencyKey,
 } from '../idempotency-key.ts'
@@ -38,6 +40,7 @@ const longestRetryMs = 90 * 24 * 3_600_000
 export function transferRoutes(deps: Deps): Hono<Env> {
   const { pool, newId, accepter, accountFacts, backlog, clock, watcher } = deps
   const { metrics, publicUrl, replayCounter } = deps
+  const statusOf = createStatusReader(pool)
   const routes = new Hono<Env>()
 
   routes.post('/', async function sendTransfer(c) {
@@ -67,7 +70,7 @@ export function transferRoutes(deps: Deps): Hono<Env> {
       c.header('preference-applied', `wait=${wait}`)
       if (settled !== undefined) return c.json(viewTransfer(settled), 200)
     }
-    if (isReplay) c.header('payonce-status', await currentStatus(ref))
+    if (isReplay) c.header('payonce-status', await statusOf(ref))
     c.header('retry-after', retryAfterSeconds)
     const queued = queuedTransfer({ ...accepted, tenantId: ref.tenantId, idempotencyKey, command })
     return c.json(viewTransfer(queued), 202)
@@ -151,11 +154,6 @@ export function transferRoutes(deps: Deps): Hono<Env> {
     return keyReused(known, first === undefined ? [] : differingMembers(first.command, command))
   }
 
-  async function currentStatus(ref: { tenantId: string; transferId: string }): Promise<string> {
-    const [settled] = await findSettled(pool, [ref])
-    return settled?.status ?? 'queued'
-  }
-
   routes.get('/', async function listTransfersOfTenant(c) {
     const query = validateQuery(transferQuery, c.req.queries())
     const { tenantId } = c.var.owner
@@ -214,10 +212,18 @@ export function transferRoutes(deps: Deps): Hono<Env> {
     return withEntityTag(c, JSON.stringify(viewTransfer(transfer)))
   })
 
+  /** Canceling is safe to repeat and so binds no key; a key that stands for something else is a mistake. */
+  async function refuseUsedKey(c: Context<Env>): Promise<void> {
+    const key = readIdempotencyKey(c)
+    const known = key === undefined ? undefined : await findKey(pool, c.var.owner.tenantId, key)
+    if (known !== undefined) throw keyReused(known)
+  }
+
   routes.post('/:id/cancel', async function cancel(c) {
     validateQuery(keyedQuery, c.req.queries())
     const ref = transferRefIn(c)
     validateBody(emptyBody, await readOptionalJsonBody(c))
+    await refuseUsedKey(c)
     const canceled = await cancelTransfer({ pool, newId }, ref)
     if (canceled.result === 'not_found') throw noSuchTransfer()
     if (canceled.result === 'already_settled') {
@@ -250,15 +256,10 @@ function noSuchTransfer(): Problem {
   return new Problem('not_found', 'There is no such transfer.')
 }
 
-/** A strong validator (RFC 9110, section 8.8): the hash of the very bytes that are sent. */
 function withEntityTag(c: Context<Env>, body: string): Response {
-  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  const tag = entityTagOf(body)
   c.header('etag', tag)
-  const known = c.req
-    .header('if-none-match')
-    ?.split(',')
-    .map((one) => one.trim().replace(/^W\//, ''))
-  if (known?.includes(tag) || known?.includes('*')) return c.body(null, 304)
+  if (isKnownToClient(c, tag)) return c.body(null, 304)
   return c.body(body, 200, { 'content-type': 'application/json' })
 }
 
@@ -273,7 +274,14 @@ function fromPosition(position: ListPosition): string[] {
 function toPosition([id = '', settledAt, seq = '']: string[]): ListPosition {
   if (!uuidForm.test(id)) throw invalidCursor()
   if (settledAt === undefined) return { order: 'id', id }
-  const time = new Date(settledAt)
-  if (Number.isNaN(time.getTime()) || !/^\d{1,19}$/.test(seq)) throw invalidCursor()
+  const time = new Date(timeForm.test(settledAt) ? settledAt : Number.NaN)
+  if (Number.isNaN(time.getTime()) || !isSeq(seq)) throw invalidCursor()
   return { order: 'book', id, settledAt: time, seq }
+}
+
+/** Times that Postgres can compare: it knows fewer years than JavaScript. */
+const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+function isSeq(text: string): boolean {
+  return /^\d{1,19}$/.test(text) && BigInt(text) <= 9223372036854775807n
 }

@@ -9,6 +9,7 @@ import {
 } from 'bullmq'
 import { Client } from 'pg'
 import { connectConsumer, connectProducer, inspectRedis } from './redis.ts'
+import { failurePolicies } from '../failure-policies.ts'
 import { jobIdOf } from '../idempotency/job-id.ts'
 import type { TransferRef } from '../ids.ts'
 
@@ -68,9 +69,12 @@ const queueName = 'settlement'
 const jobOptions: JobsOptions = {
   removeOnComplete: true,
   removeOnFail: true,
-  // About 30 s of retries at a growing distance; what lasts longer is the sweep's.
-  attempts: 8,
-  backoff: { type: 'exponential', delay: 200, jitter: 0.5 },
+  attempts: 1 + failurePolicies.failed_job.retry.retries,
+  backoff: {
+    type: 'exponential',
+    delay: failurePolicies.failed_job.retry.minDelayMs,
+    jitter: 0.5,
+  },
   stackTraceLimit: 0,
 }
 

@@ -1,9 +1,13 @@
+import { failurePolicies, type FailureWith } from '../failure-policies.ts'
 import { accountKey, type Entry } from '../ledger/apply.ts'
 import type { Queryable, Tx } from '../db/client.ts'
 import type { TransferRef } from '../ids.ts'
 
 /** Why a command that was tried is to be tried later. */
-export type DeferredReason = 'poison' | 'unknown_command' | 'insufficient_funds'
+export type DeferredReason = Exclude<
+  FailureWith<{ policy: 'retry'; by: 'sweep' }>,
+  'overdue_transfer'
+>
 
 export type Deferral = {
   reason: DeferredReason
@@ -16,27 +20,36 @@ export type Deferral = {
 }
 
 /**
- * Notes that a command is to be tried later. The gaps grow from 5 s to an hour, so that a command
- * that never succeeds costs its neighbours nothing, and one that was unlucky is soon done.
- * Does nothing where the command has been settled in the meantime.
+ * Notes that a command is to be tried later, at the growing gaps of its failure policy. Does nothing
+ * where the command has been settled in the meantime.
  */
 export async function defer(
   db: Queryable,
   { tenantId, transferId }: TransferRef,
   { reason, code, awaitsAccount, notAfter }: Deferral,
 ): Promise<void> {
+  const { minDelayMs, maxDelayMs } = failurePolicies[reason].retry
   await db.query(
     `INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, awaits_account,
                            next_due_at)
-     SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + interval '5 s')
+     SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + $7 * interval '1 ms')
       WHERE NOT EXISTS (SELECT FROM transfers WHERE tenant_id = $1 AND id = $2)
      ON CONFLICT ON CONSTRAINT deferred_primary DO UPDATE
         SET reason = excluded.reason, last_code = excluded.last_code,
             awaits_account = excluded.awaits_account,
             attempts = deferred.attempts + 1,
             next_due_at = least($6, clock_timestamp()
-              + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20)))`,
-    [tenantId, transferId, reason, code, awaitsAccount ?? null, notAfter ?? null],
+              + least($8, $7 * 2 ^ least(deferred.attempts, 20)) * interval '1 ms')`,
+    [
+      tenantId,
+      transferId,
+      reason,
+      code,
+      awaitsAccount ?? null,
+      notAfter ?? null,
+      minDelayMs,
+      maxDelayMs,
+    ],
   )
 }
 

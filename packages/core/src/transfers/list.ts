@@ -54,16 +54,14 @@ async function listById(
   // One more than the page from each side: whatever belongs on the page is in one of them.
   const queued =
     filter.status === 'queued'
-      ? await findQueued(db, { tenantId: filter.tenantId, beforeId, limit: wanted })
+      ? await findQueued(db, { ...filter, beforeId, limit: wanted })
       : filter.status === undefined
         ? await findAccepted(db, filter, beforeId, wanted)
         : []
   const settled =
     filter.status === 'queued' ? [] : await findSettledById(db, filter, beforeId, wanted)
   const byId = new Map([...queued, ...settled].map((transfer) => [transfer.id, transfer]))
-  const transfers = [...byId.values()]
-    .filter((transfer) => isCreatedWithin(transfer, filter))
-    .toSorted((a, b) => (a.id < b.id ? 1 : -1))
+  const transfers = [...byId.values()].toSorted((a, b) => (a.id < b.id ? 1 : -1))
   return cut(transfers, limit, (last) => ({ order: 'id', id: last.id }))
 }
 
@@ -78,13 +76,6 @@ function cut(
     transfers: shown,
     next: transfers.length > limit && last !== undefined ? positionOf(last) : undefined,
   }
-}
-
-function isCreatedWithin(transfer: Transfer, filter: TransferFilter): boolean {
-  return (
-    (filter.createdAfter === undefined || transfer.createdAt > filter.createdAfter) &&
-    (filter.createdBefore === undefined || transfer.createdAt < filter.createdBefore)
-  )
 }
 
 /**
@@ -221,9 +212,7 @@ async function findQueuedOf(
   limit: number,
 ): Promise<Transfer[]> {
   if (filter.status !== undefined && filter.status !== 'queued') return []
-  const { tenantId, accountId } = filter
-  const queued = await findQueued(db, { tenantId, accountId, beforeId, limit })
-  return queued.filter((transfer) => isCreatedWithin(transfer, filter))
+  return findQueued(db, { ...filter, beforeId, limit })
 }
 
 /**
@@ -242,7 +231,7 @@ async function readBook(
          FROM entries
          JOIN transfers ON transfers.tenant_id = $1 AND transfers.id = entries.transfer_id
         WHERE entries.tenant_id = $1 AND entries.account_id = $2 AND entries.seq < $3
-          AND ($6::text IS NULL OR transfers.status = $6)
+          AND ($6::text IS NULL OR $6 = 'succeeded')
           AND ($7::timestamptz IS NULL OR transfers.created_at > $7)
           AND ($8::timestamptz IS NULL OR transfers.created_at < $8)
         ORDER BY entries.seq DESC

@@ -1,6 +1,7 @@
 import { inTransaction } from '../db/transaction.ts'
 import { isTransient, violatedUnique } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
+import { failurePolicies } from '../failure-policies.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import {
   accountKey,
@@ -52,10 +53,7 @@ export function createSettler(options: SettlerOptions): Settler {
     const startedAt = performance.now()
     const outcomes = await retrying(
       {
-        retries: 4,
-        minDelayMs: 20,
-        maxDelayMs: 500,
-        maxTimeMs: 3_000,
+        ...failurePolicies.settlement_outage.retry,
         isRetryable: (error) => isTransient(error) || isLostRace(error),
       },
       () => settleOnce(pool, distinct(refs), newId()),
@@ -76,7 +74,8 @@ export function createSettler(options: SettlerOptions): Settler {
       try {
         await group.submit(ref)
       } catch (error) {
-        if (isTransient(error)) throw error
+        const failure = isTransient(error) ? 'failed_job' : 'poison'
+        if (failurePolicies[failure].by === 'queue') throw error
         await park(pool, ref, error)
         onParked(ref, error)
       }
@@ -149,12 +148,19 @@ function decide(
   outcomes.forEach((outcome, index) => {
     const command = commands[index]
     if (command === undefined) throw new Error('an outcome without a command')
-    const { retryFundsUntil } = command.command
-    const mayWait = retryFundsUntil !== null && now < retryFundsUntil
-    if (mayWait && outcome.failureCode === 'insufficient_funds') waiting.push(command)
+    if (isTriedAgain(command, outcome, now)) waiting.push(command)
     else decided.push({ command, outcome })
   })
   return { decided, waiting }
+}
+
+/** A refusal ends a transfer, unless it is one that the client has asked to wait out. */
+function isTriedAgain({ command }: AcceptedCommand, { failureCode }: Outcome, now: Date): boolean {
+  if (failureCode === null) return false
+  const { retryFundsUntil } = command
+  const mayWait = retryFundsUntil !== null && now < retryFundsUntil
+  const isAwaited = mayWait && failureCode === 'insufficient_funds'
+  return failurePolicies[isAwaited ? 'insufficient_funds' : 'refusal'].policy === 'retry'
 }
 
 async function waitForFunds(tx: Tx, { tenantId, id, command }: AcceptedCommand): Promise<void> {

@@ -171,6 +171,8 @@ export async function findQueued(
     tenantId: string
     accountId?: string | undefined
     beforeId?: string | undefined
+    createdAfter?: Date | undefined
+    createdBefore?: Date | undefined
     limit: number
   },
 ): Promise<Transfer[]> {
@@ -186,9 +188,19 @@ export async function findQueued(
                                                AND transfers.id = unsettled.id)
         AND ($3::uuid IS NULL OR commands.id < $3)
         AND ($4::text IS NULL OR $4 IN (command->>'source', command->>'destination'))
+        AND ($5::timestamptz IS NULL OR commands.accepted_at > $5)
+        AND ($6::timestamptz IS NULL OR commands.accepted_at < $6)
       ORDER BY commands.id DESC
-      LIMIT $5`,
-    [range.tenantId, watermark, range.beforeId ?? null, range.accountId ?? null, range.limit],
+      LIMIT $7`,
+    [
+      range.tenantId,
+      watermark,
+      range.beforeId ?? null,
+      range.accountId ?? null,
+      range.createdAfter ?? null,
+      range.createdBefore ?? null,
+      range.limit,
+    ],
   )
   return rows.flatMap((row) => toQueuedTransfer(row) ?? [])
 }
