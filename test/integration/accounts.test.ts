@@ -186,7 +186,7 @@ describe('the list of accounts', () => {
   test('finds an account by its reference, of this tenant alone', async () => {
     const reference = `shared ${newKey()}`
     const { body } = await create({ currency: 'EUR', reference })
-    const query = `/v1/accounts?${new URLSearchParams({ reference })}`
+    const query = `/v1/accounts?${new URLSearchParams({ reference }).toString()}`
     const found = await payonce.client.get<ListOnWire<AccountOnWire>>(query)
     expect(found.body).toEqual({ object: 'list', data: [body], has_more: false, next_cursor: null })
     expect((await other.client.get<ListOnWire<AccountOnWire>>(query)).body.data).toEqual([])

@@ -523,7 +523,7 @@ describe('what a body names', () => {
       payonce,
       malformed.flatMap((id) =>
         ['source', 'destination'].map((side) => ({
-          what: `${side}: ${String(id).slice(0, 40)}`,
+          what: `${side}: ${(JSON.stringify(id) ?? 'undefined').slice(0, 40)}`,
           request: toTransfers(transfer({ [side]: id })),
           ...invalid('invalid_id', `/${side}`),
         })),
@@ -581,8 +581,8 @@ describe('what a body names', () => {
 
 describe('text', () => {
   const forbidden = [
-    ...[0x00, 0x01, 0x08, 0x0b, 0x0c, 0x0e, 0x1b, 0x1f, 0x7f, 0x80, 0x85, 0x9b, 0x9f],
-    ...[0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069],
+    0, 1, 8, 11, 12, 14, 27, 31, 127, 128, 133, 155, 159, 8234, 8235, 8236, 8237, 8238, 8294, 8295,
+    8296, 8297,
   ].map((code) => String.fromCharCode(code))
   const halves = ['\ud800', '\udfff', '\udc00\ud800', 'a\ud83d', '\ude00a']
 

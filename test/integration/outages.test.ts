@@ -54,9 +54,9 @@ describe('database sessions that are ended in the midst of their work', () => {
     const { client, db } = payonce
     await payonce.startWorker()
     const sent: Answer<TransferOnWire>[] = []
-    let isSending = true
+    const sending = new AbortController()
     const senders = Array.from({ length: 8 }, async () => {
-      while (isSending) {
+      while (!sending.signal.aborted) {
         const key = newKey()
         let answer = await client.send(request(), { key })
         while (answer.status === 503) answer = await client.send(request(), { key })
@@ -72,7 +72,7 @@ describe('database sessions that are ended in the midst of their work', () => {
       )
       ended += rowCount ?? 0
     }
-    isSending = false
+    sending.abort()
     await Promise.all(senders)
     expect(ended).toBeGreaterThan(10)
     expect(new Set(sent.map(({ status }) => status))).toEqual(new Set([202]))
@@ -132,6 +132,55 @@ describe('a queue that is away', () => {
     await payonce.stopWorker()
     await api.close()
   })
+})
+
+describe('a start', () => {
+  test('while the queue is away succeeds, and the queue is used once it is there', async () => {
+    const queue = await startQueueThatGoesAway()
+    await queue.goAway()
+    const api = await payonce.startApi(queue.environment)
+    const worker = await payonce.startWorker(queue.environment)
+    const client = createClient(api.url, payonce.apiKey)
+    const linesBefore = payonce.log.length
+    const accepted = await client.send(request())
+    expect(accepted.status).toBe(202)
+    // Whatever tries to reach the queue meanwhile leaves the processor to others between its tries.
+    await until('the sweep has failed for want of a queue', () =>
+      payonce.log.some((line) => line.includes('a sweep failed')),
+    )
+    expect(payonce.log.length - linesBefore).toBeLessThan(100)
+
+    await queue.comeBack()
+    await until('a ring is answered by a settlement', async () => {
+      const { body } = await client.send(request(), { wait: 1 })
+      return body.status === 'succeeded'
+    })
+    expect(await worker.metrics.registry.metrics()).toMatch(/^payonce_sweep_rescues_total 0$/m)
+    await payonce.untilAllSettled()
+    await assertBooksHold(payonce.db)
+    await payonce.stopWorker()
+    await api.close()
+  }, 40_000)
+
+  test('that is cut from its stores at any moment leaves no process behind that never works', async () => {
+    const proxy = await startTcpProxy(payonce.stores.redisUrl ?? payonce.stores.databaseUrl)
+    const environment =
+      payonce.stores.redisUrl === undefined ? { DATABASE_URL: proxy.url } : { REDIS_URL: proxy.url }
+    for (const cutAfterMs of [0, 2, 4, 8, 16]) {
+      const api = await payonce.startApi(environment)
+      await payonce.startWorker(environment)
+      await sleep(cutAfterMs)
+      proxy.cut()
+      proxy.restore()
+      const client = createClient(api.url, payonce.apiKey)
+      await until('a ring is answered by a settlement', async () => {
+        const { body } = await client.send(request(), { wait: 1 })
+        return body.status === 'succeeded'
+      })
+      await payonce.stopWorker()
+      await api.close()
+    }
+  }, 60_000)
 })
 
 async function startQueueThatGoesAway(): Promise<{

@@ -119,7 +119,10 @@ describe('the list of transfers', () => {
       .filter(({ created_at }) => filter.time !== 'among' || created_at < amongQueued)
       .toSorted(byId)
     for (const limit of [3, 4, 100]) {
-      const told = await payonce.client.listAll<TransferOnWire>(`/v1/transfers?${query}`, limit)
+      const told = await payonce.client.listAll<TransferOnWire>(
+        `/v1/transfers?${query.toString()}`,
+        limit,
+      )
       // What the test set up to have money is no part of its history.
       const listed = told.filter(({ source }) => source !== payonce.world)
       expect(listed.toSorted(byId)).toEqual(expected)

@@ -313,7 +313,7 @@ describe('a key', () => {
     const { client, world, merchant } = payonce
     const request = { source: world, destination: merchant, amount: 1, currency: 'EUR' }
     const inQuery = await client.post(
-      `/v1/transfers?${new URLSearchParams({ idempotency_key: key })}`,
+      `/v1/transfers?${new URLSearchParams({ idempotency_key: key }).toString()}`,
       request,
     )
     expect([inQuery.status, inQuery.body.code]).toEqual([400, 'idempotency_key_invalid'])

@@ -28,7 +28,7 @@ function countingPool(): Payonce['db'] {
     asked.atATime += 1
     asked.mostAtATime = Math.max(asked.mostAtATime, asked.atATime)
     try {
-      return await db.query(...parameters)
+      return await Promise.resolve(db.query(...parameters))
     } finally {
       asked.atATime -= 1
     }

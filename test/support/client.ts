@@ -91,7 +91,7 @@ export function createClient(url: string, apiKey: string) {
         ...(cursor === null ? {} : { cursor }),
       })
       const answer: Answer<ListOnWire<T>> = await get<ListOnWire<T>>(
-        `${path}${path.includes('?') ? '&' : '?'}${query}`,
+        `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`,
       )
       if (answer.status !== 200) throw new Error(`a page was answered with ${answer.text}`)
       all.push(answer.body)
