@@ -357,10 +357,10 @@ describe('a list', () => {
       code: 'invalid_cursor',
     })
     const garbage = ['', 'abc', '\0', '[]', 'bnVsbA', 'e30', '😀', ' ', '../x', 'x'.repeat(2_000)]
-    const changed = [...cursor].map((letter, at) =>
+    const changed = Array.from(cursor, (letter, at) =>
       [cursor.slice(0, at), letter === 'A' ? 'B' : 'A', cursor.slice(at + 1)].join(''),
     )
-    const cut = [...cursor].map((_, length) => cursor.slice(0, length))
+    const cut = Array.from(cursor, (_, length) => cursor.slice(0, length))
     const grown = [`${cursor}A`, `${cursor}=`, `${cursor}!`, ` ${cursor}`, cursor.toLowerCase()]
     await expectRefusals(payonce, [
       ...lists().flatMap((list) =>

@@ -284,7 +284,9 @@ describe('a key', () => {
     ...'meta wait active delayed prioritized completed failed stalled events marker id'.split(' '),
     ...'pc limiter repeat stalled-check waiting-children paused drained 0 1 123 -5 007'.split(' '),
     ...'a:b a:b:c a:b:c:d __proto__ constructor toString NaN null undefined ../x {x} *'.split(' '),
-    ...['%s%n', "'; DROP TABLE transfers; --".replaceAll(' ', ''), 'x'.repeat(255)],
+    '%s%n',
+    "'; DROP TABLE transfers; --".replaceAll(' ', ''),
+    'x'.repeat(255),
   ]
   test('may have any name that means something elsewhere, and disturbs nobody (I40)', async () => {
     const destination = await payonce.openAccount()
