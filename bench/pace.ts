@@ -11,8 +11,10 @@ export type PaceOptions = {
   /** The next request, as it goes on the wire. */
   nextRequest(): string
   /** Told of every answer, with the milliseconds from when its request was due. */
-  onAnswer(answer: { request: string; status: number; body: string; lateMs: number }): void
+  onAnswer(answer: PacedAnswer): void
 }
+
+export type PacedAnswer = { request: string; status: number; body: string; lateMs: number }
 
 /**
  * Sends requests at a steady pace, whatever the answers take (an open loop): so a load can be the

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeId } from '@payonce/core/ids'
 import { findFaultsInBooks } from '../books.ts'
 import { currency, openAccounts } from '../history.ts'
-import { sendAtPace } from '../pace.ts'
+import { sendAtPace, type PacedAnswer } from '../pace.ts'
 import { startPayonce } from '../service.ts'
 import { percentile } from '../statistics.ts'
 import { createTraffic } from '../traffic.ts'
@@ -20,100 +20,121 @@ export type ReplayFloodOptions = {
   replaysPerSecond: number
 }
 
-/** The first requests that are sent again are taken from the last so many. */
-const repeatable = 10_000
-
 /** Counts what settles while first requests come at a steady pace, with a flood of replays or not. */
 export async function measureReplayFlood(
   { options, stack }: Bench,
   { database, accounts, firstPerSecond, replaysPerSecond }: ReplayFloodOptions,
 ): Promise<Measurement> {
   const ids = await openAccounts(database, accounts)
-  const payonce = await startPayonce({
-    database,
-    redisUrl: stack.redis.url,
-    nodeFlags: options.nodeFlags,
-  })
+  const { nodeFlags, connections, warmUpMs, measuredMs } = options
+  const payonce = await startPayonce({ database, redisUrl: stack.redis.url, nodeFlags })
   try {
     await database.pool.query('CHECKPOINT')
-    const { url } = payonce
-    const { apiKey } = database
-    const measuringFromMs = performance.now() + options.warmUpMs
-    const untilMs = measuringFromMs + options.measuredMs
-    const failures: Record<string, number> = {}
-    const accepted: string[] = []
-    const lateMs: number[] = []
-    let acceptances = 0
-    const note = (failure: string) => {
-      failures[failure] = (failures[failure] ?? 0) + 1
-    }
-
-    const first = sendAtPace({
-      url,
-      perSecond: firstPerSecond,
-      connections: options.connections,
-      untilMs,
-      nextRequest: createTraffic({
+    const fromMs = performance.now() + warmUpMs
+    const flood = new ReplayFlood({
+      pace: { url: payonce.url, connections, untilMs: fromMs + measuredMs },
+      fromMs,
+      nextFirst: createTraffic({
         kind: 'uniform',
-        url,
+        url: payonce.url,
         path: '/v1/transfers',
-        apiKey,
+        apiKey: database.apiKey,
         accounts: ids.map((id) => encodeId('account', id)),
         currency,
       }),
-      onAnswer: (answer) => {
-        if (answer.status !== 202) return note(`${answer.status} ${answer.body.slice(0, 200)}`)
-        acceptances += 1
-        accepted[acceptances % repeatable] = answer.request
-        if (performance.now() >= measuringFromMs) lateMs.push(answer.lateMs)
-      },
     })
-    const flood =
-      replaysPerSecond === 0
-        ? undefined
-        : untilAny(accepted).then(() =>
-            sendAtPace({
-              url,
-              perSecond: replaysPerSecond,
-              connections: options.connections,
-              untilMs,
-              nextRequest: () => pick(accepted),
-              onAnswer: ({ status, body }) => {
-                if (status !== 202) note(`${status} ${body.slice(0, 200)}`)
-              },
-            }),
-          )
-
-    await sleep(measuringFromMs - performance.now())
-    const before = { settled: await countSettled(database), atMs: performance.now() }
-    await Promise.all([first, flood])
-    const after = { settled: await countSettled(database), atMs: performance.now() }
-    await untilSettled(database, acceptances)
-    refuseFailures(failures)
-    refuseFaults(await findFaultsInBooks(database, { accepted: acceptances }))
-    const sorted = Float64Array.from(lateMs).toSorted()
+    const sent = Promise.all([flood.sendFirst(firstPerSecond), flood.sendReplays(replaysPerSecond)])
+    await Promise.race([sleep(fromMs - performance.now()), sent])
+    const before = await takeSnapshot(database)
+    await sent
+    const after = await takeSnapshot(database)
+    await untilSettled(database, flood.accepted)
+    refuseFailures(flood.failures)
+    refuseFaults(await findFaultsInBooks(database, { accepted: flood.accepted }))
     return {
       settledPerSecond: ((after.settled - before.settled) / (after.atMs - before.atMs)) * 1_000,
       drainMs: performance.now() - after.atMs,
-      p50Ms: percentile(sorted, 0.5),
-      p95Ms: percentile(sorted, 0.95),
-      p99Ms: percentile(sorted, 0.99),
+      ...flood.latencies(),
     }
   } finally {
     await payonce.stop()
   }
 }
 
-async function untilAny(accepted: readonly string[]): Promise<void> {
-  while (Object.keys(accepted).length === 0) await sleep(5)
+/** What is sent again is taken from the last so many first requests. */
+const repeatable = 10_000
+
+type FloodOptions = {
+  pace: { url: string; connections: number; untilMs: number }
+  /** When the measuring begins. */
+  fromMs: number
+  nextFirst(): string
 }
 
-function pick(requests: readonly string[]): string {
-  for (;;) {
-    // The list may still have holes at its beginning.
-    const request = requests[Math.floor(Math.random() * requests.length)]
-    if (request !== undefined) return request
+/** First requests and their repetitions, side by side. */
+class ReplayFlood {
+  readonly failures: Record<string, number> = {}
+  accepted = 0
+  readonly #options: FloodOptions
+  readonly #repeatable: string[] = []
+  readonly #lateMs: number[] = []
+
+  constructor(options: FloodOptions) {
+    this.#options = options
   }
+
+  sendFirst(perSecond: number): Promise<void> {
+    const { pace, fromMs, nextFirst } = this.#options
+    return sendAtPace({
+      ...pace,
+      perSecond,
+      nextRequest: nextFirst,
+      onAnswer: (answer) => {
+        if (!this.#isExpected(answer)) return
+        this.#repeatable[this.accepted % repeatable] = answer.request
+        this.accepted += 1
+        if (performance.now() >= fromMs) this.#lateMs.push(answer.lateMs)
+      },
+    })
+  }
+
+  async sendReplays(perSecond: number): Promise<void> {
+    if (perSecond === 0) return
+    while (this.accepted === 0) await sleep(5)
+    await sendAtPace({
+      ...this.#options.pace,
+      perSecond,
+      nextRequest: () => this.#pickAccepted(),
+      onAnswer: (answer) => void this.#isExpected(answer),
+    })
+  }
+
+  /** Of the first requests alone, from when each was due. */
+  latencies(): Measurement {
+    const sorted = Float64Array.from(this.#lateMs).toSorted()
+    return {
+      p50Ms: percentile(sorted, 0.5),
+      p95Ms: percentile(sorted, 0.95),
+      p99Ms: percentile(sorted, 0.99),
+    }
+  }
+
+  #pickAccepted(): string {
+    const request = this.#repeatable[Math.floor(Math.random() * this.#repeatable.length)]
+    if (request === undefined) throw new Error('nothing was accepted that could be repeated')
+    return request
+  }
+
+  #isExpected({ status, body }: PacedAnswer): boolean {
+    if (status === 202) return true
+    const failure = `${status} ${body.slice(0, 200)}`
+    this.failures[failure] = (this.failures[failure] ?? 0) + 1
+    return false
+  }
+}
+
+async function takeSnapshot(database: BenchDatabase): Promise<{ settled: number; atMs: number }> {
+  return { settled: await countSettled(database), atMs: performance.now() }
 }
 
 async function countSettled({ pool, tenantId }: BenchDatabase): Promise<number> {

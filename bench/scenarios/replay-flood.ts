@@ -3,7 +3,10 @@ import { measureReplayFlood } from '../rounds/replay-flood.ts'
 import { accountCount } from './uniform.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 
-/** With ten times as many replays, half of what two cores can answer when they share it with the load. */
+/**
+ * With ten times as many replays, a third of what two cores can answer and settle when the load runs
+ * on them too: enough to be felt, and not so much that the machine itself is what is measured.
+ */
 const firstPerSecond = 150
 const replaysPerFirst = 10
 

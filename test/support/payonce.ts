@@ -33,7 +33,7 @@ export type Payonce = Tenant & {
   worker: RunningWorker | undefined
   /** Ids of version 7, as the server makes them. */
   newId(): string
-  /** Every line that api and worker have logged, from level info on. */
+  /** Every line that api and worker have logged, from level info on unless told otherwise. */
   log: readonly string[]
   /** A further API on the same stores. */
   startApi(environment?: Record<string, string>): Promise<RunningApi>
@@ -71,6 +71,8 @@ export async function startPayonce(
     stores?: Stores
     /** What api and worker find in their environment, besides the stores. */
     environment?: Record<string, string>
+    /** From which level on `log` has lines. */
+    logLevel?: 'trace'
   } = {},
 ): Promise<Payonce> {
   const stores = options.stores ?? (await createStores())
@@ -78,7 +80,7 @@ export async function startPayonce(
   const shared = () => ({
     log: createLog({
       name: 'test',
-      level: 'info',
+      level: options.logLevel ?? 'info',
       destination: { write: (line) => void log.push(line) },
     }),
     metrics: createMetrics(),

@@ -40,18 +40,30 @@ export async function startWorker(env: Environment): Promise<RunningProcess> {
 }
 
 /** Starts any TypeScript program of this repository, by its path from the root, and does not wait. */
-export async function startProgram(
+export function startProgram(
   path: string,
-  options: {
-    args?: readonly string[]
-    env?: Environment
-    identity?: { uid: number; gid: number }
-  } = {},
+  options: ProcessOptions & { args?: readonly string[] } = {},
+): Promise<RunningProcess> {
+  const command = [process.execPath, '--import', 'tsx', path, ...(options.args ?? [])] as const
+  return startCommand(command, options)
+}
+
+export type ProcessOptions = {
+  /** The root of this repository, unless given. */
+  cwd?: string
+  env?: Environment
+  identity?: { uid: number; gid: number }
+}
+
+/** Starts any program at all, and does not wait. */
+export async function startCommand(
+  command: readonly [program: string, ...args: string[]],
+  options: ProcessOptions = {},
 ): Promise<RunningProcess> {
   const output = new ProcessOutput()
   const child = await spawnSupervised({
-    command: [process.execPath, '--import', 'tsx', path, ...(options.args ?? [])],
-    cwd: repositoryRoot,
+    command,
+    cwd: options.cwd ?? repositoryRoot,
     // Only what a program cannot do without: a test must not depend on whose terminal it runs in.
     env: { PATH: process.env.PATH ?? '', ...options.env },
     ...(options.identity === undefined ? {} : { identity: options.identity }),
@@ -69,7 +81,7 @@ export async function startProgram(
   return running
 }
 
-const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url))
+export const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url))
 
 /** 20 s: a start takes one second, more when two busy cores are shared. */
 const readyTimeoutMs = 20_000

@@ -13,8 +13,8 @@ import { assertBooksHold } from '../support/books.ts'
 import { createClient, newKey, type TransferRequest } from '../support/client.ts'
 import { createConformanceKeys, runConformanceRow } from '../support/conformance.ts'
 import { closeGate } from '../support/gate.ts'
-import { startPayonce, transferIdOf, type Payonce } from '../support/payonce.ts'
-import { startApi, startWorker, type Environment } from '../support/processes.ts'
+import { startPayonce, transferIdOf, uuidOf, type Payonce } from '../support/payonce.ts'
+import { startApi, startProgram, startWorker, type Environment } from '../support/processes.ts'
 import { hasRedis, startRedis } from '../support/redis.ts'
 import { environmentOf } from '../support/stores.ts'
 import { until } from '../support/until.ts'
@@ -184,9 +184,63 @@ describe('a worker that is killed', () => {
   )
 })
 
+describe('a command that always throws', () => {
+  it('I31: is listed for an operator, who ends it as failed: internal_error', async () => {
+    const payonce = await startPayonce()
+    const { client, db, merchant } = payonce
+    const source = await payonce.openAccount(10)
+    const [request, key] = [{ source, destination: merchant, amount: 10 }, newKey()]
+    await payonce.stopWorker()
+    const first = await client.send(request, { key })
+    const { id } = first.body
+    // Without its account, nobody can carry it out.
+    const cure = await takeAccountAway(payonce, source)
+    await payonce.startWorker()
+    const environment = environmentOf(payonce.stores)
+    const operate = async (...args: string[]) => {
+      const tool = await startProgram('apps/cli/src/deferred/main.ts', { args, env: environment })
+      return { code: (await tool.exited).code, output: tool.output() }
+    }
+    const listed = await until('it is listed', async () => {
+      const { code, output } = await operate('list')
+      expect(code).toBe(0)
+      return output !== '' && output
+    })
+    expect(listed).toMatch(new RegExp(`^${id}\\tpoison\\t1\\tError\\t.+Z$`))
+    expect((await operate('fail', transferIdOf(payonce.newId()))).code).toBe(1)
+    expect((await operate('fail', 'tr_1')).code).toBe(2)
+
+    const ended = await operate('fail', id)
+    expect([ended.code, ended.output]).toEqual([0, `${id} is settled: failed.`])
+    expect(await client.read(id)).toMatchObject({
+      status: 'failed',
+      failure: { code: 'internal_error' },
+    })
+    const again = await client.send(request, { key })
+    expect([again.text, again.headers.get('payonce-status')]).toEqual([first.text, 'failed'])
+    expect((await operate('list')).output).toBe('')
+    await cure()
+    expect(await payonce.balanceOf(source)).toBe(10)
+    await assertBooksHold(db)
+  })
+})
+
 /** A transfer of 1 from the world to the merchant. */
 function fromWorld({ world, merchant }: Payonce): TransferRequest {
   return { source: world, destination: merchant, amount: 1 }
+}
+
+/** Returns what puts it back. */
+async function takeAccountAway({ db }: Payonce, account: string): Promise<() => Promise<void>> {
+  const { rows } = await db.query<{ account: object }>(
+    'DELETE FROM accounts WHERE id = $1 RETURNING to_json(accounts) AS account',
+    [uuidOf(account)],
+  )
+  return async () => {
+    await db.query('INSERT INTO accounts SELECT * FROM json_populate_record(NULL::accounts, $1)', [
+      JSON.stringify(rows[0]?.account),
+    ])
+  }
 }
 
 async function startDoomedApi(payonce: Payonce) {

@@ -17,13 +17,39 @@ export type CancelOptions = { pool: Pool; newId: NewId }
  * transfer that is canceled already is `canceled`. Throws only for outages.
  */
 export async function cancelTransfer(
-  { pool, newId }: CancelOptions,
+  options: CancelOptions,
   ref: TransferRef,
 ): Promise<CancelResult> {
-  const found = await inTransaction(pool, {}, async (tx) => {
+  const transfer = await endUnmoved(options, ref, { status: 'canceled', failureCode: null })
+  if (transfer === undefined) return { result: 'not_found' }
+  return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
+}
+
+/**
+ * Ends a transfer that cannot be carried out as `failed: internal_error`: an operator's decision about
+ * a command that throws however often it is tried. Returns the transfer as it is then: a settlement
+ * may have won. Undefined where this version cannot read the command, or there is none.
+ */
+export function failTransfer(
+  options: CancelOptions,
+  ref: TransferRef,
+): Promise<Transfer | undefined> {
+  return endUnmoved(options, ref, { status: 'failed', failureCode: 'internal_error' })
+}
+
+type Ending =
+  | { status: 'canceled'; failureCode: null }
+  | { status: 'failed'; failureCode: 'internal_error' }
+
+async function endUnmoved(
+  { pool, newId }: CancelOptions,
+  ref: TransferRef,
+  ending: Ending,
+): Promise<Transfer | undefined> {
+  const [transfer] = await inTransaction(pool, {}, async (tx) => {
     const accepted = await findAcceptedCommand(tx, ref)
     if (accepted !== undefined) {
-      await insertCanceled(tx, accepted, newId())
+      await insertEnded(tx, accepted, ending, newId())
       // Only of a command that is ended by now: one that only a newer process can read stays put
       // aside, since behind the sweep's watermark nothing else would ever find it again.
       await tx.query('DELETE FROM deferred WHERE tenant_id = $1 AND transfer_id = $2', [
@@ -34,22 +60,21 @@ export async function cancelTransfer(
     // A new statement: it sees the settlement that the insert waited for.
     return findSettled(tx, [ref])
   })
-  const transfer = found[0]
-  if (transfer === undefined) return { result: 'not_found' }
-  return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
+  return transfer
 }
 
 /** Does nothing where the transfer is settled: here the other one may win, since no money moves. */
-async function insertCanceled(
+async function insertEnded(
   tx: Tx,
   { tenantId, id, idempotencyKey, acceptedAt, command }: AcceptedCommand,
+  { status, failureCode }: Ending,
   settlementId: string,
 ): Promise<void> {
   await tx.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
                             amount, currency, description, metadata, settlement_id, created_at,
-                            settled_at)
-     VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12,
+                            failure_code, settled_at)
+     VALUES ($1, $2, $3, $4, $13, $5, $6, $7, $8, $9, $10, $11, $12, $14,
              date_trunc('milliseconds', clock_timestamp()))
      ON CONFLICT DO NOTHING`,
     [
@@ -65,6 +90,8 @@ async function insertCanceled(
       metadataText(command.metadata),
       settlementId,
       acceptedAt,
+      status,
+      failureCode,
     ],
   )
 }

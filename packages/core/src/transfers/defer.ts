@@ -76,6 +76,39 @@ export async function wakeWaiting(
   )
 }
 
+/** A command that was put aside, for an operator. */
+export type Deferred = TransferRef & {
+  reason: DeferredReason
+  attempts: number
+  lastCode: string
+  nextDueAt: Date
+}
+
+/** What is put aside, those first that are tried next. */
+export async function listDeferred(db: Queryable, limit: number): Promise<Deferred[]> {
+  const { rows } = await db.query<Deferred>(
+    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
+            last_code AS "lastCode", next_due_at AS "nextDueAt"
+       FROM deferred ORDER BY next_due_at, transfer_id LIMIT $1`,
+    [limit],
+  )
+  return rows
+}
+
+/** The command with this id that is put aside, or undefined where it is not. */
+export async function findDeferred(
+  db: Queryable,
+  transferId: string,
+): Promise<Deferred | undefined> {
+  const { rows } = await db.query<Deferred>(
+    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
+            last_code AS "lastCode", next_due_at AS "nextDueAt"
+       FROM deferred WHERE transfer_id = $1`,
+    [transferId],
+  )
+  return rows[0]
+}
+
 /** Puts a command aside that throws by itself. The code names the error, never client data. */
 export async function park(db: Queryable, ref: TransferRef, error: unknown): Promise<void> {
   await defer(db, ref, { reason: 'poison', code: codeOf(error) })
