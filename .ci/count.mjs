@@ -21,9 +21,11 @@ const failedTests = count('failed') + brokenFiles.length
 const explained = failedTests > 0 ? failedSteps.filter((step) => step !== 'npm test') : failedSteps
 const failed = failedTests + explained.length + (passed === 0 ? 1 : 0)
 
-for (const file of brokenFiles) console.log(`no test ran to its end in ${file.name}: ${file.message}`)
+for (const file of brokenFiles)
+  console.log(`no test ran to its end in ${file.name}: ${file.message}`)
 for (const step of failedSteps) console.log(`failed: ${step}`)
-if (skipped > 0) console.log('a skipped test is a failure here: nothing that is promised goes untested')
+if (skipped > 0)
+  console.log('a skipped test is a failure here: nothing that is promised goes untested')
 console.log(`${passed} passed, ${failed + skipped} failed, ${skipped} skipped`)
 process.exitCode = failed + skipped === 0 ? 0 : 1
 

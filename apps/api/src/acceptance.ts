@@ -2,7 +2,8 @@ import { findKey, matches, type KnownKey } from '@payonce/core/idempotency/known
 import { encodeId } from '@payonce/core/ids'
 import { differingMembers } from '@payonce/core/transfers/command'
 import { dryRun } from '@payonce/core/transfers/dry-run'
-import { findAcceptedCommand, findSettled } from '@payonce/core/transfers/find'
+import { findAcceptedCommand } from '@payonce/core/transfers/find'
+import { createStatusReader } from '@payonce/core/transfers/status'
 import {
   acceptedTransfer,
   type CurrencyLeg,
@@ -60,6 +61,7 @@ export type Acceptance = {
 export function createAcceptance(deps: Deps): Acceptance {
   const { pool, newId, accepter, accountFacts, backlog, clock, watcher } = deps
   const { metrics, publicUrl, replayCounter } = deps
+  const statusOf = createStatusReader(pool)
 
   async function answer(c: Context<Env>, asked: CommandRequest): Promise<Response> {
     const { command, body, route } = asked
@@ -202,13 +204,14 @@ export function createAcceptance(deps: Deps): Acceptance {
     return keyReused(known, first === undefined ? [] : differingMembers(first.command, command))
   }
 
+  /** One that is not settled is scheduled until its time, and queued from then on. */
   async function currentStatus(
     ref: { tenantId: string; transferId: string },
     { executeAt }: TransferCommand,
   ): Promise<string> {
-    const [settled] = await findSettled(pool, [ref])
-    if (settled !== undefined) return settled.status
-    return executeAt !== null && executeAt.getTime() > clock.nowMs() ? 'scheduled' : 'queued'
+    const status = await statusOf(ref)
+    const isScheduled = executeAt !== null && executeAt.getTime() > clock.nowMs()
+    return status === 'queued' && isScheduled ? 'scheduled' : status
   }
 
   /** Judges the command as of now, and writes nothing: no key is needed, and none is used up. */

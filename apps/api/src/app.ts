@@ -2,9 +2,12 @@ import { Hono } from 'hono'
 import { createAcceptance } from './acceptance.ts'
 import { answerErrors, answerNotFound } from './middleware/answer-errors.ts'
 import { authenticate } from './middleware/authenticate.ts'
+import { closeUnread } from './middleware/close-unread.ts'
 import { refuseOtherMethods } from './middleware/refuse-other-methods.ts'
 import { requestContext } from './middleware/request-context.ts'
+import { shareWithBrowsers } from './middleware/share-with-browsers.ts'
 import { accountRoutes } from './routes/accounts.ts'
+import { docsRoutes } from './routes/docs.ts'
 import { idempotencyKeyRoutes } from './routes/idempotency-keys.ts'
 import { operationsRoutes } from './routes/operations.ts'
 import { transferBatchRoutes } from './routes/transfer-batches.ts'
@@ -16,10 +19,13 @@ import type { Deps, Env } from './deps.ts'
 export function createApp(deps: Deps): Hono<Env> {
   const app = new Hono<Env>()
   app.use(requestContext(deps))
+  app.use(closeUnread())
   app.onError(answerErrors(deps))
   app.notFound(answerNotFound())
+  app.use('/v1/*', shareWithBrowsers(deps))
   app.use('/v1/*', authenticate(deps))
   app.route('/', operationsRoutes(deps))
+  app.route('/', docsRoutes(deps))
   app.route('/v1/accounts', accountRoutes(deps))
   app.route('/v1/idempotency-keys', idempotencyKeyRoutes(deps))
   const acceptance = createAcceptance(deps)

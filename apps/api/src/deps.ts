@@ -29,6 +29,8 @@ export type Deps = {
   queue: Pick<SettlementQueue, 'backend' | 'count'>
   /** What clients call this server, without a slash at the end. */
   publicUrl: string
+  /** The origins whose scripts may use the API from a browser; `*` is any. */
+  corsOrigins: readonly string[]
   metricsToken?: string | undefined
   ledgerSecret?: string | undefined
   /** Whether the process is stopping: then connections are asked to close. */

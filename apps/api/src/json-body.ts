@@ -40,8 +40,21 @@ function requireJson(c: Context): void {
   }
 }
 
-/** A body of a known length is refused before it is read; any other one as soon as it is too long. */
+/**
+ * A body of a known length is refused before it is read; any other one as soon as it is too long.
+ * The rest of it is not read: see close-unread.ts.
+ */
 async function readBytes(c: Context, maxBytes: number): Promise<Uint8Array> {
+  try {
+    return await readAtMost(c, maxBytes)
+  } catch (error) {
+    if (error instanceof Problem) throw error
+    // The client has gone, or was cut off: no outage of ours, though it looks like one.
+    throw new Problem('incomplete_body', 'Send the whole body.', { cause: error })
+  }
+}
+
+async function readAtMost(c: Context, maxBytes: number): Promise<Uint8Array> {
   const length = c.req.header('content-length')
   if (length !== undefined && c.req.header('transfer-encoding') === undefined) {
     if (Number(length) > maxBytes) throw tooLarge(maxBytes)
@@ -58,9 +71,7 @@ async function readBytes(c: Context, maxBytes: number): Promise<Uint8Array> {
 }
 
 function tooLarge(maxBytes: number): Problem {
-  return new Problem('body_too_large', `Send at most ${maxBytes} bytes.`, {
-    headers: { connection: 'close' },
-  })
+  return new Problem('body_too_large', `Send at most ${maxBytes} bytes.`)
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -88,10 +99,18 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    const reason = error instanceof SyntaxError ? error.message : 'unreadable'
-    throw new Problem('invalid_json', `The body is not valid JSON: ${reason.slice(0, 200)}.`)
+    const reason = unquoted.exec(error instanceof SyntaxError ? error.message : '')?.[0]
+    throw new Problem(
+      'invalid_json',
+      reason === undefined
+        ? 'The body is not valid JSON.'
+        : `The body is not valid JSON: ${reason}.`,
+    )
   }
 }
+
+/** What the parser says without the part of the body that it quotes: bodies belong into no answer. */
+const unquoted = /^(?:Unexpected token '.'|[^"]*JSON (?:at position \d+|input))/su
 
 type Path = () => (string | number)[]
 

@@ -1,6 +1,4 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
-import { serve } from '@hono/node-server'
 import { createClock } from '@payonce/core/clock'
 import { readApiConfig, type ApiConfig } from '@payonce/core/config'
 import { createPool } from '@payonce/core/db/client'
@@ -20,6 +18,8 @@ import { acceptBatch } from '@payonce/core/transfers/batch'
 import { readSweepState } from '@payonce/core/transfers/unsettled'
 import { createWatcher } from '@payonce/core/transfers/watch'
 import { createApp } from './app.ts'
+import { createHttpServer } from './http-server.ts'
+import type { Server } from 'node:http'
 
 export type StartedApi = {
   /** Where it listens: with the port that was chosen where 0 was asked for. */
@@ -36,10 +36,6 @@ const maxWaiting = 20_000
 const acceptanceQueryTimeoutMs = 5_000
 /** 8 s for requests in hand, so that the whole stop takes less than the usual 10 s. */
 const drainTimeoutMs = 8_000
-/** 15 s between requests: proxies in front keep connections for 5 to 60 s and close them first. */
-const keepAliveTimeoutMs = 15_000
-/** 10 s for a whole request: a slow client holds a socket no longer. */
-const requestTimeoutMs = 10_000
 
 /**
  * Starts the API: refuses an unsafe database or queue, then listens. Throws where it cannot start,
@@ -99,6 +95,10 @@ export async function startApi(
   watchPools(metrics, { api: pool, accept: acceptancePool })
   watchSystem()
 
+  const publicUrl = (config.PUBLIC_URL ?? `http://${linkHost(config.HOST)}:${config.PORT}`).replace(
+    /\/+$/,
+    '',
+  )
   let stopping = false
   const app = createApp({
     log,
@@ -113,26 +113,14 @@ export async function startApi(
     clock,
     watcher,
     queue,
-    publicUrl: (config.PUBLIC_URL ?? `http://${linkHost(config.HOST)}:${config.PORT}`).replace(
-      /\/+$/,
-      '',
-    ),
+    publicUrl,
+    corsOrigins: config.CORS_ORIGINS,
     metricsToken: config.METRICS_TOKEN,
     ledgerSecret: config.LEDGER_SECRET,
     isStopping: () => stopping,
   })
-  const server = serve({
-    fetch: app.fetch,
-    hostname: config.HOST,
-    port: config.PORT,
-    createServer,
-    serverOptions: {
-      headersTimeout: requestTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: 1_000,
-      keepAliveTimeout: keepAliveTimeoutMs,
-    },
-  }) as Server
+  const server = createHttpServer({ app, host: config.HOST, publicUrl, newId, log })
+  server.listen(config.PORT, config.HOST)
   await Promise.race([once(server, 'listening'), failure(server)])
   const url = `http://${linkHost(config.HOST)}:${portOf(server)}`
   log.info({ url, queue: queue.backend }, 'api is listening')

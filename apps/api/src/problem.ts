@@ -1,6 +1,6 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 
-type ProblemKind = {
+export type ProblemKind = {
   status: ContentfulStatusCode
   title: string
   /** Whether the same request may succeed when it is sent again. */
@@ -19,6 +19,7 @@ export const problems = {
   body_too_large: { status: 413, title: 'The body is too large' },
   currency_mismatch: { status: 422, title: 'The currencies differ' },
   duplicate_member: { status: 400, title: 'A member stands twice in the JSON' },
+  headers_too_large: { status: 431, title: 'The headers are too large or too many' },
   hold_already_held: { status: 409, title: 'The hold is held: release it instead' },
   idempotency_in_flight: {
     status: 409,
@@ -31,6 +32,11 @@ export const problems = {
   idempotency_key_purpose: { status: 422, title: 'The idempotency key is for another purpose' },
   idempotency_key_reused: { status: 422, title: 'The idempotency key belongs to another request' },
   idempotency_key_unknown: { status: 422, title: 'The idempotency key was not issued here' },
+  incomplete_body: {
+    status: 400,
+    title: 'The connection ended before the body did',
+    retryable: true,
+  },
   insufficient_scope: { status: 403, title: 'The API key may not do this' },
   internal_error: { status: 500, title: 'Something is wrong on our side', retryable: true },
   invalid_amount: { status: 400, title: 'The amount cannot be used' },
@@ -42,6 +48,7 @@ export const problems = {
   invalid_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_parameter: { status: 400, title: 'A query parameter or header cannot be used' },
   invalid_text: { status: 400, title: 'A text has characters that are not allowed' },
+  malformed_request: { status: 400, title: 'The request is not valid HTTP' },
   method_not_allowed: { status: 405, title: 'This method is not served here' },
   not_capturable: { status: 422, title: 'Only a hold can be captured' },
   not_found: { status: 404, title: 'Nothing is found here' },
@@ -52,6 +59,7 @@ export const problems = {
   part_of_atomic_batch: { status: 409, title: 'The transfer is settled with its whole batch' },
   partial_refund: { status: 422, title: 'Several legs are refunded as a whole' },
   reference_taken: { status: 409, title: 'Another account has this reference' },
+  request_timeout: { status: 408, title: 'The request took too long to arrive', retryable: true },
   same_account: { status: 422, title: 'Source and destination are the same account' },
   service_unavailable: { status: 503, title: 'The service is away for a moment', retryable: true },
   transfer_already_settled: { status: 409, title: 'The transfer is settled already' },

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { decodeId, encodeId, type IdKind } from '@payonce/core/ids'
+import { decodeId, encodeId, idPrefixes, type IdKind } from '@payonce/core/ids'
 import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { isCurrency } from '@payonce/core/money'
 import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
@@ -7,6 +7,7 @@ import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
 /*
  * The requests as they are validated. Members that are not listed are refused. What is checked here
  * is shape alone; what needs the database is checked later, in the order of docs/ARCHITECTURE.md.
+ * `.meta()` tells /openapi.json what a check written in code means in words of JSON Schema.
  */
 
 /**
@@ -27,6 +28,7 @@ export function text(max: number, min = 0) {
       error: 'Control characters, bidirectional overrides and lone surrogates are not allowed',
       params: { code: 'invalid_text' },
     })
+    .meta({ ...(min > 0 ? { minLength: min } : {}), maxLength: max })
 }
 
 function codePoints(value: string): number {
@@ -51,6 +53,7 @@ const overdraftLimit = z
 const currency = z
   .string({ error: 'Send an ISO 4217 code such as EUR' })
   .refine(isCurrency, { error: 'Send an ISO 4217 code such as EUR' })
+  .meta({ pattern: '^[A-Z]{3}$', examples: ['EUR'] })
 
 export const MAX_METADATA_PAIRS = 50
 const metadataKey = text(40, 1)
@@ -65,31 +68,44 @@ const tooManyPairs = { error: `At most ${MAX_METADATA_PAIRS} pairs are allowed` 
 const metadata = z
   .record(metadataKey, metadataValue, { error: 'Send an object of texts' })
   .refine(hasFewPairs, tooManyPairs)
+  .meta({ maxProperties: MAX_METADATA_PAIRS })
 
 const metadataChange = z
   .record(metadataKey, metadataValue.nullable(), { error: 'Send an object of texts, or null' })
   .refine(hasFewPairs, tooManyPairs)
+  .meta({ maxProperties: MAX_METADATA_PAIRS })
 
 /** An id of this kind, turned into the uuid that is stored. */
 export function id(kind: IdKind) {
   const example = encodeId(kind, '0190f0e0-0000-7000-8000-000000000000')
-  return z.string({ error: `Send an id such as ${example}` }).transform((value, context) => {
-    const uuid = decodeId(kind, value)
-    if (uuid !== undefined) return uuid
-    context.addIssue({
-      code: 'custom',
-      message: `Send an id such as ${example}`,
-      params: { code: 'invalid_id' },
+  return z
+    .string({ error: `Send an id such as ${example}` })
+    .transform((value, context) => {
+      const uuid = decodeId(kind, value)
+      if (uuid !== undefined) return uuid
+      context.addIssue({
+        code: 'custom',
+        message: `Send an id such as ${example}`,
+        params: { code: 'invalid_id' },
+      })
+      return z.NEVER
     })
-    return z.NEVER
-  })
+    .meta({ pattern: idPattern(kind) })
+}
+
+/** The form of an id on the wire, as a regular expression: a uuid of version 7 behind its prefix. */
+export function idPattern(kind: IdKind): string {
+  return `^${idPrefixes[kind]}_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}$`
 }
 
 const wrongTime = 'Send a time such as 2026-01-31T12:00:00Z'
 
 /** A time with its offset (RFC 3339), cut to milliseconds. */
 function time(error: string) {
-  return z.iso.datetime({ offset: true, error }).transform((value) => new Date(value))
+  return z.iso
+    .datetime({ offset: true, error })
+    .meta({ examples: ['2026-01-31T12:00:00Z'] })
+    .transform((value) => new Date(value))
 }
 
 export const newAccount = z.strictObject({
@@ -192,6 +208,7 @@ const limit = z
   .transform(Number)
   .refine((value) => value >= 1 && value <= 100, { error: 'expected a number from 1 to 100' })
   .default(10)
+  .meta({ type: 'integer', minimum: 1, maximum: 100 })
 
 /** 2 KB: far above any cursor of ours. */
 const cursor = z.string().max(2_048).optional()

@@ -41,6 +41,11 @@ const apiSchema = z.object({
   PUBLIC_URL: url('http:', 'https:').optional(),
   /** Connections for reads and account changes; acceptance has a few of its own besides. */
   API_CONNECTIONS: connections.default(10),
+  /**
+   * The origins whose scripts may use the API from a browser, separated by commas; `none` for none.
+   * Any one by default, as at other APIs whose keys no browser sends by itself.
+   */
+  CORS_ORIGINS: z.string().default('*').transform(toOrigins),
   /** Jobs that may wait before new requests are turned away with backlog_full. */
   BACKLOG_LIMIT: z.coerce.number().int().min(1).default(1_000_000),
   /** The only bearer token that opens /metrics; without it any valid API key does. */
@@ -59,10 +64,14 @@ const workerSchema = z.object({
 })
 
 const localSchema = z.object({
-  ...log,
+  /** By default only what asks for attention: the terminal also shows how to use the stack. */
+  LOG_LEVEL: log.LOG_LEVEL.unwrap().default('warn'),
   HOST: z.string().default('127.0.0.1'),
   PORT: port.default(3000),
   DATA_DIR: z.string().min(1).default('./.payonce'),
+  /** Not used, because a terminal's DATABASE_URL is most often another program's; it is told so. */
+  DATABASE_URL: z.string().optional(),
+  REDIS_URL: z.string().optional(),
 })
 
 const databaseSchema = z.object({
@@ -90,9 +99,11 @@ export const readLocalConfig = (environment?: Environment) => read(localSchema, 
 export const readDatabaseConfig = (environment?: Environment) => read(databaseSchema, environment)
 export const readClientConfig = (environment?: Environment) => read(clientSchema, environment)
 
-/** An empty variable counts as left out, as it does for most programs. Throws `ConfigError`. */
+/** An empty or blank variable counts as left out, as it does for most programs. Throws `ConfigError`. */
 function read<T extends z.ZodType>(schema: T, environment: Environment = process.env): z.infer<T> {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value?.trim() !== ''),
+  )
   const result = schema.safeParse(given)
   if (result.success) return result.data
   const faults = result.error.issues.map((issue) => {
@@ -100,6 +111,21 @@ function read<T extends z.ZodType>(schema: T, environment: Environment = process
     return given[name] === undefined ? `${name} is not set` : `${name}: ${issue.message}`
   })
   throw new ConfigError(`The environment cannot be used: ${faults.join('; ')}.`)
+}
+
+function toOrigins(text: string, context: z.RefinementCtx): string[] {
+  const origins = text.split(',').map((origin) => origin.trim())
+  if (text.trim() === 'none') return []
+  if (origins.every((origin) => origin === '*' || isOrigin(origin))) return origins
+  context.addIssue({
+    code: 'custom',
+    message: 'expected origins such as https://app.example, separated by commas, or none',
+  })
+  return z.NEVER
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text
 }
 
 function protocolOf(text: string): string {

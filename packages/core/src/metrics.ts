@@ -10,8 +10,12 @@ export function createMetrics() {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
+  const pools = new Map<string, ConnectionCounts>()
   return {
     registry,
+    /** The pools whose connections are shown, by their names: see `watchPools`. */
+    pools,
+    connections: createConnectionGauge(registers, pools),
     accepted: new Counter({
       name: 'payonce_transfers_accepted_total',
       help: 'Transfers accepted by this process; replays are not counted',
@@ -86,25 +90,31 @@ export function createMetrics() {
 /** What a pool of connections tells of itself. */
 export type ConnectionCounts = { totalCount: number; idleCount: number; waitingCount: number }
 
-/** Shows how many connections of a pool are in use, idle, or waited for. */
+/** Shows how many connections of a pool are in use, idle, or waited for. Several may call it. */
 export function watchPools(
-  { registry }: Metrics,
+  metrics: Metrics,
   pools: Readonly<Record<string, ConnectionCounts>>,
 ): void {
-  const connections = new Gauge({
+  for (const [name, pool] of Object.entries(pools)) metrics.pools.set(name, pool)
+}
+
+function createConnectionGauge(
+  registers: Registry[],
+  pools: ReadonlyMap<string, ConnectionCounts>,
+): Gauge<'pool' | 'state'> {
+  return new Gauge({
     name: 'payonce_pool_connections',
     help: 'Connections of a pool: in use, idle, and requests waiting for one',
     labelNames: ['pool', 'state'] as const,
-    registers: [],
+    registers,
     collect() {
-      for (const [name, pool] of Object.entries(pools)) {
+      for (const [name, pool] of pools) {
         this.set({ pool: name, state: 'used' }, pool.totalCount - pool.idleCount)
         this.set({ pool: name, state: 'idle' }, pool.idleCount)
         this.set({ pool: name, state: 'waiting' }, pool.waitingCount)
       }
     },
   })
-  registry.registerMetric(connections)
 }
 
 /** A gauge whose value is asked for at each scrape; while it cannot be told it is left out. */

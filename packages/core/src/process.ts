@@ -1,3 +1,5 @@
+import { constants } from 'node:os'
+
 /**
  * Runs a service until the process is asked to stop (SIGTERM, SIGINT), then closes it and exits with
  * 0. Where it cannot start, prints one line that says why, and exits with 1. A second signal ends
@@ -9,7 +11,7 @@ export async function runUntilSignal(
 ): Promise<void> {
   try {
     const service = await start()
-    await nextSignal()
+    await new Promise(onFirstSignal)
     await service.close()
     process.exit(0)
   } catch (error) {
@@ -18,13 +20,33 @@ export async function runUntilSignal(
   }
 }
 
-function nextSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(signal, () => {
-        resolve()
-        process.once(signal, () => process.exit(1))
-      })
+/**
+ * Calls back on the first SIGTERM or SIGINT; a second one, of a person who will not wait, ends the
+ * process at once. Returns what ends the listening.
+ */
+export function onFirstSignal(callback: (signal: StopSignal) => void): () => void {
+  let firstAt: number | undefined
+  function receive(signal: StopSignal): void {
+    if (firstAt === undefined) {
+      firstAt = performance.now()
+      callback(signal)
+    } else if (performance.now() - firstAt > echoMs) {
+      // As a shell reports a process that a signal ended: 128 and its number.
+      process.exit(128 + constants.signals[signal])
     }
-  })
+  }
+  for (const signal of stopSignals) process.on(signal, receive)
+  return function stopListening() {
+    for (const signal of stopSignals) process.off(signal, receive)
+  }
 }
+
+export type StopSignal = (typeof stopSignals)[number]
+
+const stopSignals = ['SIGTERM', 'SIGINT'] as const
+
+/**
+ * Ctrl-C under `npm run` arrives twice, 1 ms apart: from the terminal, and once more from npm, which
+ * passes on what it received itself. 500 ms: a busy machine may be slower than that.
+ */
+const echoMs = 500

@@ -1,4 +1,5 @@
 import { isTransient } from '@payonce/core/db/transient'
+import { failurePolicies } from '@payonce/core/failure-policies'
 import { GroupCommitFull } from '@payonce/core/group-commit'
 import { KeyInFlightError } from '@payonce/core/transfers/accept'
 import { Problem, renderProblem } from '../problem.ts'
@@ -25,8 +26,7 @@ export function answerNotFound(): NotFoundHandler<Env> {
   }
 }
 
-/** 1 s: most outages of a second are over by then, and a client that waits longer loses nothing. */
-const retryAfter = { 'retry-after': '1' }
+const retryAfter = { 'retry-after': String(failurePolicies.acceptance_outage.retryAfterSeconds) }
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error

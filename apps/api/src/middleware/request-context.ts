@@ -16,7 +16,7 @@ export function requestContext(deps: Deps): MiddlewareHandler<Env> {
     c.set('log', log)
     await next()
     c.header('request-id', requestId)
-    c.header('cache-control', 'no-store')
+    if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')
     if (deps.isStopping()) c.header('connection', 'close')
     const durationMs = performance.now() - startedAt
     const route = routePath(c, -1)

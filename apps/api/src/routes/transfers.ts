@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { Hono, type Context } from 'hono'
 import { decodeId, encodeId } from '@payonce/core/ids'
 import { findKey } from '@payonce/core/idempotency/known-key'
@@ -11,6 +10,8 @@ import { isSettled, type Transfer } from '@payonce/core/transfers/transfer'
 import { retryAfterSeconds, type Acceptance } from '../acceptance.ts'
 import { toHoldCommand, toRefundCommand, toTransferCommand } from '../commands.ts'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
+import { entityTagOf, isKnownToClient } from '../entity-tag.ts'
+import { keyReused, readIdempotencyKey } from '../idempotency-key.ts'
 import { readJsonBody, readOptionalJsonBody } from '../json-body.ts'
 import { preferredWait } from '../prefer.ts'
 import { Problem } from '../problem.ts'
@@ -161,10 +162,18 @@ export function transferRoutes(
     return c.json({ object: 'timeline', data: steps.map(viewStep) })
   })
 
+  /** Canceling is safe to repeat and so binds no key; a key that stands for something else is a mistake. */
+  async function refuseUsedKey(c: Context<Env>): Promise<void> {
+    const key = readIdempotencyKey(c)
+    const known = key === undefined ? undefined : await findKey(pool, c.var.owner.tenantId, key)
+    if (known !== undefined) throw keyReused(known)
+  }
+
   routes.post('/:id/cancel', async function cancel(c) {
     validateQuery(keyedQuery, c.req.queries())
     const ref = transferRefIn(c)
     validateBody(emptyBody, await readOptionalJsonBody(c))
+    await refuseUsedKey(c)
     const canceled = await cancelTransfer({ pool, newId, ledgerSecret }, ref)
     if (canceled.result === 'not_found') throw noSuchTransfer()
     if (canceled.result === 'part_of_atomic_batch') {
@@ -227,15 +236,10 @@ function noSuchTransfer(): Problem {
   return new Problem('not_found', 'There is no such transfer.')
 }
 
-/** A strong validator (RFC 9110, section 8.8): the hash of the very bytes that are sent. */
 function withEntityTag(c: Context<Env>, body: string): Response {
-  const tag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+  const tag = entityTagOf(body)
   c.header('etag', tag)
-  const known = c.req
-    .header('if-none-match')
-    ?.split(',')
-    .map((one) => one.trim().replace(/^W\//, ''))
-  if (known?.includes(tag) || known?.includes('*')) return c.body(null, 304)
+  if (isKnownToClient(c, tag)) return c.body(null, 304)
   return c.body(body, 200, { 'content-type': 'application/json' })
 }
 
@@ -250,7 +254,14 @@ function fromPosition(position: ListPosition): string[] {
 function toPosition([id = '', settledAt, seq = '']: string[]): ListPosition {
   if (!uuidForm.test(id)) throw invalidCursor()
   if (settledAt === undefined) return { order: 'id', id }
-  const time = new Date(settledAt)
-  if (Number.isNaN(time.getTime()) || !/^\d{1,19}$/.test(seq)) throw invalidCursor()
+  const time = new Date(timeForm.test(settledAt) ? settledAt : Number.NaN)
+  if (Number.isNaN(time.getTime()) || !isSeq(seq)) throw invalidCursor()
   return { order: 'book', id, settledAt: time, seq }
+}
+
+/** Times that Postgres can compare: it knows fewer years than JavaScript. */
+const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+
+function isSeq(text: string): boolean {
+  return /^\d{1,19}$/.test(text) && BigInt(text) <= 9223372036854775807n
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { failurePolicies } from '@payonce/core/failure-policies'
 import {
   countDeferred,
   dropSweepLease,
@@ -38,8 +39,7 @@ export type SweeperOptions = {
 
 /** 1 s between two sweeps that found little; a full one is followed by the next at once. */
 const pauseMs = 1_000
-/** 5 s: a healthy worker settles in milliseconds, so what is older was probably not rung. */
-const overdueMs = 5_000
+const overdueMs = failurePolicies.overdue_transfer.retry.minDelayMs
 /** While the queue holds plenty, its jobs are left to it: only what is a minute late is rung. */
 const overdueInPlentyMs = 60_000
 /** Jobs in the queue that count as plenty: more than the workers of one machine have in hand. */
@@ -49,8 +49,8 @@ const pageSize = 1_000
 const countedDeferred = 10_000
 /** From the third ring on the id of the job is a new one: a lost job may block the plain id. */
 const ringsUnderPlainId = 2
-const shortestRingGapMs = 5_000
-const longestRingGapMs = 60_000
+const { minDelayMs: shortestRingGapMs, maxDelayMs: longestRingGapMs } =
+  failurePolicies.overdue_transfer.retry
 const auditIntervalMs = 3_600_000
 /** How far behind the watermark the first audit of a process looks. */
 const firstAuditReachMs = 3_600_000

@@ -36,6 +36,9 @@ export function createPool(options: PoolOptions): Pool {
   })
   // An idle connection that breaks would otherwise end the process; the pool replaces it by itself.
   pool.on('error', options.onError)
+  // One that breaks while a transaction holds it says so twice: to the statement in hand, which
+  // fails, and by this event, which would end the process if nobody listened.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   return pool
 }
 

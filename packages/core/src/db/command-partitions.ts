@@ -18,7 +18,8 @@ const monthsAhead = 3
 
 /**
  * Makes the partitions of this month and the next ones. What was accepted where no partition was
- * stays in the default one, and is kept for ever.
+ * stays in the default one, and is kept for ever. Postgres refuses a partition for such a month
+ * afterwards, so that it gets none: it must not keep anybody from migrating.
  */
 export async function createCommandPartitions(client: Client): Promise<void> {
   const { rows } = await client.query<{ month: string; low: string; high: string }>(
@@ -27,7 +28,10 @@ export async function createCommandPartitions(client: Client): Promise<void> {
        FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'),
                             now() AT TIME ZONE 'UTC' + $1 * interval '1 month',
                             interval '1 month') AS month
-      WHERE to_regclass('commands_' || to_char(month, 'YYYY_MM')) IS NULL`,
+      WHERE to_regclass('commands_' || to_char(month, 'YYYY_MM')) IS NULL
+        AND NOT EXISTS (SELECT FROM commands_default
+                         WHERE id >= ${lowestIdAt('month')}
+                           AND id < ${lowestIdAt("month + interval '1 month'")})`,
     [monthsAhead],
   )
   for (const { month, low, high } of rows) {

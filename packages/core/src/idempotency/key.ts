@@ -2,10 +2,13 @@
 export const MAX_KEY_LENGTH = 255
 
 /**
- * Visible ASCII without comma, backslash and double quote. A comma is what joins a header that was
- * sent twice; the other two would make a quoted structured-field string ambiguous.
+ * Visible ASCII without comma, backslash and double quote, as a class of a regular expression. A
+ * comma is what joins a header that was sent twice; the other two would make a quoted
+ * structured-field string ambiguous.
  */
-const bareKey = /^[!#-+\--[\]-~]+$/
+export const KEY_CHARACTER = '[!#-+\\--[\\]-~]'
+
+const bareKey = new RegExp(`^${KEY_CHARACTER}+$`)
 
 /**
  * The key that a client's text names, or undefined where it names none. A structured-field string

@@ -1,3 +1,4 @@
+import { asSideEffect } from '../failure-policies.ts'
 import type { Pool, Queryable } from '../db/client.ts'
 
 export type ReplayCounter = {
@@ -29,7 +30,7 @@ export function createReplayCounter({ pool, onError }: ReplayCounterOptions): Re
     if (noted.size === 0) return
     const taken = [...noted.values()]
     noted = new Map()
-    written = written.then(() => addReplays(pool, taken)).catch(onError)
+    written = written.then(() => asSideEffect('lost_count', addReplays(pool, taken), onError))
   }
 
   return {

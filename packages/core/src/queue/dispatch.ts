@@ -1,3 +1,4 @@
+import { asSideEffect } from '../failure-policies.ts'
 import type { Ring, SettlementQueue } from './queues.ts'
 
 export type Dispatcher = {
@@ -29,13 +30,12 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       return
     }
     inFlight += rings.length
-    const added: Promise<void> = queue
-      .add(rings)
-      .catch((error: unknown) => onLeft(rings.length, error))
-      .finally(() => {
-        inFlight -= rings.length
-        running.delete(added)
-      })
+    const added: Promise<void> = asSideEffect('lost_ring', queue.add(rings), (error) =>
+      onLeft(rings.length, error),
+    ).finally(() => {
+      inFlight -= rings.length
+      running.delete(added)
+    })
     running.add(added)
   }
 

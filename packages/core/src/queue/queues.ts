@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   Queue,
   Worker,
@@ -7,8 +8,10 @@ import {
   withBackend,
   type JobsOptions,
 } from 'bullmq'
-import { Client } from 'pg'
+import { Client, type ClientConfig } from 'pg'
 import { connectConsumer, connectProducer, inspectRedis } from './redis.ts'
+import { createWhenReady } from './when-ready.ts'
+import { failurePolicies } from '../failure-policies.ts'
 import { jobIdOf } from '../idempotency/job-id.ts'
 import type { JobRef } from '../ids.ts'
 
@@ -69,9 +72,12 @@ const queueName = 'settlement'
 const jobOptions: JobsOptions = {
   removeOnComplete: true,
   removeOnFail: true,
-  // About 30 s of retries at a growing distance; what lasts longer is the sweep's.
-  attempts: 8,
-  backoff: { type: 'exponential', delay: 200, jitter: 0.5 },
+  attempts: 1 + failurePolicies.failed_job.retry.retries,
+  backoff: {
+    type: 'exponential',
+    delay: failurePolicies.failed_job.retry.minDelayMs,
+    jitter: 0.5,
+  },
   stackTraceLimit: 0,
 }
 
@@ -101,12 +107,13 @@ export function createSettlementWorker(
 ): SettlementWorker {
   const processor = (job: { data: JobRef }) => process(job.data)
   if (options.redisUrl === undefined) {
-    const worker = new Postgres.Worker<JobRef>(queueName, processor, {
-      ...workerOptions,
-      concurrency,
-      connection: postgresConnection(options, 4),
-    })
-    return controlled(worker, options, () => undefined)
+    const makeWorker = () =>
+      new Postgres.Worker<JobRef>(queueName, processor, {
+        ...workerOptions,
+        concurrency,
+        connection: postgresConnection(options, 4),
+      }).on('error', options.onError)
+    return createPostgresWorker(makeWorker, options)
   }
   const redis = connectConsumer(options.redisUrl, options.onError)
   const worker = new Worker<JobRef>(queueName, processor, {
@@ -149,19 +156,54 @@ export async function migrateQueue({
 const Postgres = withBackend(createPostgresBackend)
 
 function createPostgresQueue(options: QueueOptions): SettlementQueue {
-  const queue = new Postgres.Queue<JobRef>(queueName, {
-    connection: postgresConnection(options, 2),
-    defaultJobOptions: jobOptions,
-  })
-  queue.on('error', options.onError)
+  const queue = createWhenReady(() =>
+    new Postgres.Queue<JobRef>(queueName, {
+      connection: postgresConnection(options, 2),
+      defaultJobOptions: jobOptions,
+    }).on('error', options.onError),
+  )
   return {
     backend: 'postgres',
     add: async (rings) => {
-      await queue.addBulk(rings.map(jobOf))
+      await (await queue.get()).addBulk(rings.map(jobOf))
     },
-    count: () => queue.getJobCountByTypes('waiting', 'active', 'delayed'),
-    inspect: () => Promise.resolve([]),
-    close: () => queue.close(),
+    count: async () => (await queue.get()).getJobCountByTypes('waiting', 'active', 'delayed'),
+    inspect: async () => {
+      await queue.get()
+      return []
+    },
+    close: queue.close,
+  }
+}
+
+/** 1 s between two tries to start: an outage is over soon, or lasts. */
+const startRetryMs = 1_000
+
+function createPostgresWorker(makeWorker: () => RunnableWorker, options: QueueOptions) {
+  const worker = createWhenReady(makeWorker)
+  const stopping = new AbortController()
+  const { signal } = stopping
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        return await (await worker.get()).run()
+      } catch (error) {
+        if (signal.aborted) return
+        options.onError(error instanceof Error ? error : new Error(String(error)))
+        await sleep(startRetryMs, undefined, { signal }).catch(() => undefined)
+      }
+    }
+  }
+
+  return {
+    start: () => {
+      void run()
+    },
+    close: async (timeoutMs: number) => {
+      stopping.abort()
+      await Promise.race([worker.close(), elapsed(timeoutMs)])
+    },
   }
 }
 
@@ -213,17 +255,35 @@ function prefixOf({ namespace }: QueueOptions): string {
 }
 
 function postgresConnection({ databaseUrl, namespace }: QueueOptions, max: number) {
-  return { connectionString: databaseUrl, schema: namespace, max, migrate: false }
+  return {
+    connectionString: databaseUrl,
+    schema: namespace,
+    max,
+    migrate: false,
+    Client: HeardClient,
+  }
 }
 
-type AnyWorker = {
+/**
+ * A connection that breaks says so by an event besides failing the statement in hand, and BullMQ
+ * does not listen while it holds one: the process would end.
+ */
+class HeardClient extends Client {
+  constructor(config?: ClientConfig) {
+    super(config)
+    this.on('error', () => undefined)
+  }
+}
+
+type RunnableWorker = {
   on(event: 'error', listener: (error: Error) => void): unknown
+  waitUntilReady(): Promise<unknown>
   run(): Promise<void>
   close(force?: boolean): Promise<void>
 }
 
 function controlled(
-  worker: AnyWorker,
+  worker: RunnableWorker,
   options: QueueOptions,
   disconnect: () => void,
 ): SettlementWorker {

@@ -1,6 +1,7 @@
 import { inTransaction } from '../db/transaction.ts'
 import { isLockTimeout, isTransient } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
+import { failurePolicies } from '../failure-policies.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import { matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
 import { insertRequests, type RequestRow } from './request-row.ts'
@@ -65,10 +66,7 @@ export function createAccepter(options: AccepterOptions): Accepter {
     const startedAt = performance.now()
     const acceptances = await retrying(
       {
-        retries: 3,
-        minDelayMs: 50,
-        maxDelayMs: 500,
-        maxTimeMs: 1_500,
+        ...failurePolicies.acceptance_outage.retry,
         isRetryable: (error) => isTransient(error) && !isLockTimeout(error),
       },
       () => acceptOnce(pool, requests, sharedLockTimeoutMs),

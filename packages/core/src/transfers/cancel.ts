@@ -23,28 +23,61 @@ export type CancelOptions = { pool: Pool; newId: NewId; ledgerSecret?: string | 
  * transfer that is canceled already is `canceled`. Throws only for outages.
  */
 export async function cancelTransfer(
-  { pool, newId, ledgerSecret }: CancelOptions,
+  options: CancelOptions,
   ref: TransferRef,
 ): Promise<CancelResult> {
+  const ended = await endUnmoved(options, ref, { status: 'canceled', failureCode: null })
+  if (ended === 'part_of_atomic_batch') return { result: ended }
+  if (ended === undefined) return { result: 'not_found' }
+  return {
+    result: ended.status === 'canceled' ? 'canceled' : 'already_settled',
+    transfer: ended,
+  }
+}
+
+/**
+ * Ends a transfer that cannot be carried out as `failed: internal_error`: an operator's decision about
+ * a command that throws however often it is tried. Returns the transfer as it is then: a settlement
+ * may have won. Undefined where this version cannot read the command, there is none, or it can only
+ * be ended with its batch.
+ */
+export async function failTransfer(
+  options: CancelOptions,
+  ref: TransferRef,
+): Promise<Transfer | undefined> {
+  const ended = await endUnmoved(options, ref, { status: 'failed', failureCode: 'internal_error' })
+  return ended === 'part_of_atomic_batch' ? undefined : ended
+}
+
+type Ending =
+  | { status: 'canceled'; failureCode: null }
+  | { status: 'failed'; failureCode: 'internal_error' }
+
+async function endUnmoved(
+  { pool, newId, ledgerSecret }: CancelOptions,
+  ref: TransferRef,
+  ending: Ending,
+): Promise<Transfer | 'part_of_atomic_batch' | undefined> {
   const accepted = await findAcceptedCommand(pool, ref)
   const isPart = accepted !== undefined && accepted.command.atomicBatchId !== null
-  const found = await inTransaction(pool, {}, async (tx) => {
+  const [transfer] = await inTransaction(pool, {}, async (tx) => {
     if (accepted !== undefined && !isPart) {
-      await insertCanceled(tx, accepted, { settlementId: newId(), ledgerSecret })
+      await insertEnded(tx, accepted, ending, { settlementId: newId(), ledgerSecret })
+      // Only of a command that is ended by now: one that only a newer process can read stays put
+      // aside, since behind the sweep's watermark nothing else would ever find it again.
       await endDeferral(tx, ref)
     }
     // A new statement: it sees the settlement that the insert waited for.
     return findSettled(tx, [ref])
   })
-  const transfer = found[0]
-  if (transfer === undefined) return { result: isPart ? 'part_of_atomic_batch' : 'not_found' }
-  return { result: transfer.status === 'canceled' ? 'canceled' : 'already_settled', transfer }
+  return transfer ?? (isPart ? 'part_of_atomic_batch' : undefined)
 }
 
 /** Does nothing where the transfer is settled: here the other one may win, since no money moves. */
-async function insertCanceled(
+async function insertEnded(
   tx: Tx,
   accepted: AcceptedCommand,
+  { status, failureCode }: Ending,
   { settlementId, ledgerSecret }: { settlementId: string; ledgerSecret: string | undefined },
 ): Promise<void> {
   const { command } = accepted
@@ -53,8 +86,8 @@ async function insertCanceled(
   const { rows } = await tx.query<{ settled_at: Date }>(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
                             destination, amount, currency, legs, description, metadata, execute_at,
-                            expires_at, settlement_id, created_at, settled_at)
-     VALUES ($1, $2, $3, $4, 'canceled', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                            expires_at, settlement_id, created_at, failure_code, settled_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
              date_trunc('milliseconds', clock_timestamp()))
      ON CONFLICT DO NOTHING
      RETURNING settled_at`,
@@ -63,6 +96,7 @@ async function insertCanceled(
       accepted.id,
       accepted.idempotencyKey,
       command.kind,
+      status,
       command.parentId,
       command.source,
       command.destination,
@@ -75,6 +109,7 @@ async function insertCanceled(
       expiryOf(accepted),
       settlementId,
       accepted.acceptedAt,
+      failureCode,
     ],
   )
   const settledAt = rows[0]?.settled_at
@@ -84,10 +119,10 @@ async function insertCanceled(
     tenantId: accepted.tenantId,
     id: accepted.id,
     idempotencyKey: accepted.idempotencyKey,
-    status: 'canceled',
+    status,
     legs,
     metadata,
-    failureCode: null,
+    failureCode,
     sourceVersion: null,
     destinationVersion: null,
     createdAt: accepted.acceptedAt,

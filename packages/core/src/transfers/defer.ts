@@ -1,9 +1,13 @@
+import { failurePolicies, type FailureWith } from '../failure-policies.ts'
 import { accountKey, type AccountState } from '../ledger/books.ts'
 import type { Queryable, Tx } from '../db/client.ts'
 import type { JobRef, TransferRef } from '../ids.ts'
 
 /** Why a command that was tried is to be tried later. */
-export type DeferredReason = 'poison' | 'unknown_command' | 'insufficient_funds'
+export type DeferredReason = Exclude<
+  FailureWith<{ policy: 'retry'; by: 'sweep' }>,
+  'overdue_transfer'
+>
 
 export type Deferral = {
   reason: DeferredReason
@@ -21,33 +25,43 @@ export type Deferral = {
 const maxRecordedAttempts = 100
 
 /**
- * Notes that a command is to be tried later. The gaps grow from 5 s to an hour, so that a command
- * that never succeeds costs its neighbours nothing, and one that was unlucky is soon done.
- * Does nothing where the command has been settled in the meantime.
+ * Notes that a command is to be tried later, at the growing gaps of its failure policy. Does nothing
+ * where the command has been settled in the meantime.
  */
 export async function defer(
   db: Queryable,
   { tenantId, transferId }: TransferRef,
   { reason, code, awaitsAccount, notAfter, worker }: Deferral,
 ): Promise<void> {
+  const { minDelayMs, maxDelayMs } = failurePolicies[reason].retry
   await db.query(
     `WITH put_aside AS (
        INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, awaits_account,
                              next_due_at)
-       SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + interval '5 s')
+       SELECT $1, $2, $3, 1, $4, $5, least($6, clock_timestamp() + $7 * interval '1 ms')
         WHERE NOT EXISTS (SELECT FROM transfers WHERE tenant_id = $1 AND id = $2)
        ON CONFLICT ON CONSTRAINT deferred_primary DO UPDATE
           SET reason = excluded.reason, last_code = excluded.last_code,
               awaits_account = excluded.awaits_account,
               attempts = deferred.attempts + 1,
               next_due_at = least($6, clock_timestamp()
-                + least(interval '1 hour', interval '5 s' * 2 ^ least(deferred.attempts, 20)))
+                + least($8, $7 * 2 ^ least(deferred.attempts, 20)) * interval '1 ms')
        RETURNING attempts
      )
      INSERT INTO transfer_attempts (tenant_id, transfer_id, attempt, worker, code, attempted_at)
-     SELECT $1, $2, attempts, $7, $4, clock_timestamp() FROM put_aside
+     SELECT $1, $2, attempts, $9, $4, clock_timestamp() FROM put_aside
       WHERE attempts <= ${maxRecordedAttempts}`,
-    [tenantId, transferId, reason, code, awaitsAccount ?? null, notAfter ?? null, worker],
+    [
+      tenantId,
+      transferId,
+      reason,
+      code,
+      awaitsAccount ?? null,
+      notAfter ?? null,
+      minDelayMs,
+      maxDelayMs,
+      worker,
+    ],
   )
 }
 
@@ -81,6 +95,39 @@ export async function endDeferral(
     tenantId,
     transferId,
   ])
+}
+
+/** A command that was put aside, for an operator. */
+export type Deferred = TransferRef & {
+  reason: DeferredReason
+  attempts: number
+  lastCode: string
+  nextDueAt: Date
+}
+
+/** What is put aside, those first that are tried next. */
+export async function listDeferred(db: Queryable, limit: number): Promise<Deferred[]> {
+  const { rows } = await db.query<Deferred>(
+    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
+            last_code AS "lastCode", next_due_at AS "nextDueAt"
+       FROM deferred ORDER BY next_due_at, transfer_id LIMIT $1`,
+    [limit],
+  )
+  return rows
+}
+
+/** The command with this id that is put aside, or undefined where it is not. */
+export async function findDeferred(
+  db: Queryable,
+  transferId: string,
+): Promise<Deferred | undefined> {
+  const { rows } = await db.query<Deferred>(
+    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
+            last_code AS "lastCode", next_due_at AS "nextDueAt"
+       FROM deferred WHERE transfer_id = $1`,
+    [transferId],
+  )
+  return rows[0]
 }
 
 /** Puts a command aside that throws by itself. The code names the error, never client data. */

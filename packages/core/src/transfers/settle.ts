@@ -1,6 +1,7 @@
 import { inTransaction } from '../db/transaction.ts'
 import { isTransient, violatedUnique } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
+import { failurePolicies } from '../failure-policies.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import {
   applyAtomically,
@@ -113,7 +114,8 @@ export function createSettler(options: SettlerOptions): Settler {
     try {
       await settle()
     } catch (error) {
-      if (isTransient(error)) throw error
+      const failure = isTransient(error) ? 'failed_job' : 'poison'
+      if (failurePolicies[failure].by === 'queue') throw error
       await park(pool, ref, { error, worker })
       onParked(ref, error)
     }
@@ -128,10 +130,7 @@ export function createSettler(options: SettlerOptions): Settler {
 }
 
 const patience = {
-  retries: 4,
-  minDelayMs: 20,
-  maxDelayMs: 500,
-  maxTimeMs: 3_000,
+  ...failurePolicies.settlement_outage.retry,
   isRetryable: (error: unknown) => isTransient(error) || isLostRace(error),
 }
 

@@ -210,6 +210,8 @@ export async function findAwaiting(
   range: {
     tenantId: string
     beforeId?: string | undefined
+    createdAfter?: Date | undefined
+    createdBefore?: Date | undefined
     limit: number
     conditions(p: Parameters): string[]
   },

@@ -1,0 +1,81 @@
+import { parseArgs } from 'node:util'
+import { createClock } from '@payonce/core/clock'
+import { readDatabaseConfig } from '@payonce/core/config'
+import { createPool, type Pool } from '@payonce/core/db/client'
+import { createIdGenerator, decodeId, encodeId } from '@payonce/core/ids'
+import { failTransfer } from '@payonce/core/transfers/cancel'
+import { findDeferred, listDeferred } from '@payonce/core/transfers/defer'
+
+const usage = `Usage:
+  npm run deferred -- list
+      lists transfers that were tried and are to be tried later: id, reason, attempts, code, next try
+  npm run deferred -- fail TRANSFER
+      ends one that cannot be carried out (reason poison) as failed: internal_error; no money moves
+The database is the one of DATABASE_URL.`
+
+class UsageError extends Error {}
+
+async function run(argv: string[]): Promise<void> {
+  const [command, ...rest] = parse(argv)
+  const pool = createPool({
+    databaseUrl: readDatabaseConfig().DATABASE_URL,
+    name: 'deferred',
+    maxConnections: 2,
+    onError: () => undefined,
+  })
+  try {
+    if (command === 'list' && rest.length === 0) await list(pool)
+    else if (command === 'fail' && rest.length === 1) await fail(pool, rest[0] ?? '')
+    else throw new UsageError(usage)
+  } finally {
+    await pool.end()
+  }
+}
+
+function parse(argv: string[]): string[] {
+  try {
+    return parseArgs({ args: argv, allowPositionals: true, options: {} }).positionals
+  } catch (error) {
+    throw new UsageError(`${error instanceof Error ? error.message : ''}\n${usage}`)
+  }
+}
+
+/** 1,000: more than anybody looks at by eye; the metrics tell how many there are. */
+const longestList = 1_000
+
+async function list(pool: Pool): Promise<void> {
+  for (const deferred of await listDeferred(pool, longestList)) {
+    console.log(
+      [
+        encodeId('transfer', deferred.transferId),
+        deferred.reason,
+        deferred.attempts,
+        deferred.lastCode,
+        deferred.nextDueAt.toISOString(),
+      ].join('\t'),
+    )
+  }
+}
+
+async function fail(pool: Pool, text: string): Promise<void> {
+  const id = decodeId('transfer', text)
+  if (id === undefined) {
+    throw new UsageError(`${text.slice(0, 60)} is no id of a transfer: see list\n${usage}`)
+  }
+  const deferred = await findDeferred(pool, id)
+  if (deferred === undefined) throw new Error(`${text} is not put aside: see list`)
+  if (deferred.reason !== 'poison') {
+    throw new Error(`${text} waits (${deferred.reason}) and is no bug: its client may cancel it`)
+  }
+  const newId = createIdGenerator(createClock().nowMs)
+  const transfer = await failTransfer({ pool, newId }, deferred)
+  if (transfer === undefined) throw new Error(`${text} can only be read by a newer version`)
+  console.error(`${text} is settled: ${transfer.status}.`)
+}
+
+try {
+  await run(process.argv.slice(2))
+} catch (error) {
+  console.error(`deferred: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}

@@ -1,0 +1,57 @@
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { TrafficOptions } from './traffic.ts'
+
+export type LoadOptions = {
+  traffic: TrafficOptions
+  /** The only status that counts as an acceptance. */
+  expectedStatus: number
+  /** Clients that each ask, wait for the answer, and ask again. */
+  connections: number
+  warmUpMs: number
+  /** How long is measured after the warm-up. */
+  measuredMs: number
+}
+
+export type LoadResult = {
+  /** Transfers with the expected answer, in the warm-up and after it. */
+  accepted: number
+  measured: {
+    accepted: number
+    /** From the end of the warm-up until the last client stopped. */
+    durationMs: number
+    p50Ms: number
+    p95Ms: number
+    p99Ms: number
+    /** What the load itself cost, in CPU time. */
+    cpuMs: number
+  }
+  /** Other answers and broken connections, by what they were. */
+  failures: Readonly<Record<string, number>>
+}
+
+/** What the load's process tells: the end of the warm-up, then the result. */
+export type LoadMessage = { type: 'warmed_up' } | { type: 'ended'; result: LoadResult }
+
+/**
+ * Puts a closed loop of requests on a server from a process of its own, so that the measuring
+ * disturbs the load as little as possible. Calls `onWarmedUp` when the measured part begins.
+ */
+export async function runLoad(options: LoadOptions, onWarmedUp: () => void): Promise<LoadResult> {
+  const child = fork(fileURLToPath(new URL('load-process.ts', import.meta.url)), {
+    execArgv: ['--import', 'tsx'],
+  })
+  try {
+    return await new Promise<LoadResult>((resolve, reject) => {
+      child.on('message', (message: LoadMessage) => {
+        if (message.type === 'ended') resolve(message.result)
+        else onWarmedUp()
+      })
+      child.once('error', reject)
+      child.once('exit', (code) => reject(new Error(`the load ended early, with code ${code}`)))
+      child.send(options)
+    })
+  } finally {
+    child.kill()
+  }
+}

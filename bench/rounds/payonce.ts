@@ -1,0 +1,127 @@
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { encodeId } from '@payonce/core/ids'
+import { findFaultsInBooks } from '../books.ts'
+import { currency } from '../history.ts'
+import { createProfile } from '../profile.ts'
+import { startPayonce, type Batches } from '../service.ts'
+import { measureThroughput } from '../throughput.ts'
+import { readWalBytes, refuseFailures, refuseFaults } from './checks.ts'
+import type { BenchDatabase } from '../database.ts'
+import type { Measurement } from '../metrics.ts'
+import type { Bench, Round } from '../scenario.ts'
+import type { TrafficKind } from '../traffic.ts'
+
+export type PayonceRoundOptions = Round & {
+  database: BenchDatabase
+  /** Between whom money moves, as uuids. */
+  accounts: readonly string[]
+  traffic: TrafficKind
+  queue: 'redis' | 'postgres'
+  connections: number
+  /** Asks for the settled transfer (`Prefer: wait`) instead of its acceptance. */
+  waitSeconds?: number
+}
+
+/** Puts a load on a freshly started Payonce, and checks the books behind it. */
+export async function measurePayonce(
+  bench: Bench,
+  options: PayonceRoundOptions,
+): Promise<Measurement> {
+  const redis = new Redis(bench.stack.redis.url)
+  try {
+    await redis.flushall()
+    return await measureWithRedis(bench, options, redis)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+async function measureWithRedis(
+  { options, stack }: Bench,
+  { database, accounts, traffic, queue, connections, waitSeconds, label }: PayonceRoundOptions,
+  redis: Redis,
+): Promise<Measurement> {
+  const profile =
+    options.profile === undefined
+      ? undefined
+      : createProfile({ folder: join(options.profile, label), database, redis })
+  const acceptedBefore = await countKeys(database)
+  const payonce = await startPayonce({
+    database,
+    ...(queue === 'redis' ? { redisUrl: stack.redis.url } : {}),
+    nodeFlags: options.nodeFlags,
+    profile,
+  })
+  try {
+    // Every round begins just behind a checkpoint and ends before the next one comes.
+    await database.pool.query('CHECKPOINT')
+    await profile?.start()
+    const before = { batches: await payonce.readBatches(), commands: await countCommands(redis) }
+    const { measurement, load } = await measureThroughput(
+      {
+        stack,
+        service: payonce,
+        countSettled: () => countSettled(database),
+        readWalBytes: () => readWalBytes(database.pool),
+      },
+      {
+        traffic: {
+          kind: traffic,
+          url: payonce.url,
+          path: '/v1/transfers',
+          apiKey: database.apiKey,
+          accounts: accounts.map((id) => encodeId('account', id)),
+          currency,
+          ...(waitSeconds === undefined ? {} : { waitSeconds }),
+        },
+        expectedStatus: waitSeconds === undefined ? 202 : 200,
+        connections,
+        warmUpMs: options.warmUpMs,
+        measuredMs: options.measuredMs,
+      },
+    )
+    const commands = (await countCommands(redis)) - before.commands
+    await profile?.writeCosts(load.accepted)
+    refuseFailures(load.failures)
+    const accepted = acceptedBefore + load.accepted
+    refuseFaults(await findFaultsInBooks(database, { accepted }))
+    return {
+      ...measurement,
+      ...meanBatches(before.batches, await payonce.readBatches()),
+      ...(queue === 'redis' ? { redisCommandsPerTransfer: commands / load.accepted } : {}),
+    }
+  } finally {
+    await payonce.stop()
+    profile?.writeFunctions()
+  }
+}
+
+/** Every settled transfer here moves money, and so stands in the chains of two accounts. */
+async function countSettled({ pool, tenantId }: BenchDatabase): Promise<number> {
+  const { rows } = await pool.query<{ settled: number }>(
+    'SELECT (sum(entry_count) / 2)::float8 AS settled FROM accounts WHERE tenant_id = $1',
+    [tenantId],
+  )
+  return rows[0]?.settled ?? 0
+}
+
+async function countKeys({ pool, tenantId }: BenchDatabase): Promise<number> {
+  const { rows } = await pool.query<{ keys: number }>(
+    'SELECT count(*)::float8 AS keys FROM idempotency_keys WHERE tenant_id = $1',
+    [tenantId],
+  )
+  return rows[0]?.keys ?? 0
+}
+
+/** What Redis has carried out, with what scripts call inside it. */
+async function countCommands(redis: Redis): Promise<number> {
+  const statistics = await redis.info('commandstats')
+  return [...statistics.matchAll(/calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+}
+
+function meanBatches(before: Batches, after: Batches): Measurement {
+  const mean = (name: keyof Batches) =>
+    (after[name].items - before[name].items) / (after[name].flushes - before[name].flushes)
+  return { acceptanceBatch: mean('acceptance'), settlementBatch: mean('settlement') }
+}
