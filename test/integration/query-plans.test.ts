@@ -7,8 +7,9 @@ import { listEntries } from '@payonce/core/ledger/entry'
 import { findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type TransferFilter } from '@payonce/core/transfers/list'
 import {
+  findAwaiting,
   findDeferredDue,
-  findQueued,
+  findExpiredHolds,
   findUnsettled,
   positionAt,
 } from '@payonce/core/transfers/unsettled'
@@ -161,7 +162,11 @@ const questions: [what: string, ask: (db: Queryable) => Promise<unknown>][] = [
   ['a look at a known key', (db) => findKey(db, tenantId, 'c4ca4238a0b923820dcc509a6f75849b')],
   ['a look at an unknown key', (db) => findKey(db, tenantId, randomUUID())],
   ['a look at a transfer', (db) => findTransfer(db, { tenantId, transferId: newId() })],
-  ['the queued ones', (db) => findQueued(db, { tenantId, limit: 10 })],
+  [
+    'the unsettled ones',
+    (db) => findAwaiting(db, { tenantId, limit: 10, conditions: () => [] }),
+  ],
+  ['what the sweep asks for holds that are over', (db) => findExpiredHolds(db, 1_000)],
   ['a page of transfers', list({})],
   ['a page of succeeded ones', list({ status: 'succeeded' })],
   ['a page of failed ones', list({ status: 'failed' })],

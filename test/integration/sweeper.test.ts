@@ -70,6 +70,7 @@ function startSweeper(pool: Pool = db): Watched {
   }
   const sweeper = createSweeper({
     pool,
+    settler: { expireHolds: () => Promise.resolve() },
     holder: watched.holder,
     metrics,
     log: createLog({ name: 'test', level: 'silent' }),
@@ -121,7 +122,8 @@ async function settle(id: string, pool: Pool = db): Promise<void> {
   )
 }
 
-const idsOf = ({ rings }: Watched) => rings.map(({ transferId }) => transferId)
+const idsOf = ({ rings }: Watched) =>
+  rings.map(({ ref }) => ('batchId' in ref ? ref.batchId : ref.transferId))
 
 /** Stops the clock by which the sweep measures its gaps. Returns how to move it on. */
 function stopClock(): (ms: number) => void {

@@ -28,6 +28,7 @@ export function createAppWithoutStores(deps: Partial<Deps> = {}) {
     }),
     accountFacts: { read: absent },
     accepter: { accept: absent, drained: absent, pending: 0 },
+    acceptBatch: absent,
     replayCounter: { count: () => undefined },
     backlog: { isFull: () => false },
     clock,

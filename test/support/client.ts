@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { requireDescribed } from './contract.ts'
-import type { ListOnWire, ProblemOnWire, TransferOnWire } from './wire.ts'
+import type { BatchOnWire, LegOnWire, ListOnWire, ProblemOnWire, TransferOnWire } from './wire.ts'
 
 /** One answer, with the very bytes that came and their JSON. */
 export type Answer<Body> = { status: number; headers: Headers; text: string; body: Body }
@@ -19,8 +19,30 @@ export type TransferRequest = {
   destination: string
   amount: number
   currency?: string
+  hold?: boolean
+  execute_at?: string
+  if?: { source_balance_at_least?: number; source_version?: number }
+} & CommonMembers
+
+export type MultiLegRequest = { legs: LegOnWire[]; execute_at?: string } & CommonMembers
+
+type CommonMembers = {
   description?: string
   metadata?: Record<string, string>
+  expires_at?: string
+  on_insufficient_funds?: { retry_until: string }
+}
+
+/** An item of a batch. */
+export type ItemRequest = (Omit<TransferRequest, 'execute_at'> | MultiLegRequest) & {
+  idempotency_key?: string
+}
+
+export type BatchRequest = {
+  transfers: ItemRequest[]
+  atomic?: boolean
+  execute_at?: string
+  expires_at?: string
 }
 
 /**
@@ -71,12 +93,26 @@ export function createClient(url: string, apiKey: string) {
     request<Body>('PATCH', path, body)
 
   /** POST /v1/transfers in EUR, under a new key unless one is given. */
-  const send = (transfer: TransferRequest, options: RequestOptions = {}) =>
-    post<TransferOnWire>(
-      '/v1/transfers',
-      { currency: 'EUR', ...transfer },
+  const send = (transfer: TransferRequest | MultiLegRequest, options: RequestOptions = {}) =>
+    post<TransferOnWire>('/v1/transfers', inEuros(transfer), { key: newKey(), ...options })
+
+  /** POST /v1/transfer-batches in EUR, under a new key unless one is given. */
+  const sendBatch = (batch: BatchRequest, options: RequestOptions = {}) =>
+    post<BatchOnWire>(
+      '/v1/transfer-batches',
+      { ...batch, transfers: batch.transfers.map(inEuros) },
       { key: newKey(), ...options },
     )
+
+  /** What builds on a transfer, under a new key unless one is given. */
+  const follow = (
+    what: 'capture' | 'release' | 'refund',
+    id: string,
+    body?: { amount?: number; final?: boolean },
+    options: RequestOptions = {},
+  ) => post<TransferOnWire>(`/v1/transfers/${id}/${what}`, body, { key: newKey(), ...options })
+
+  const cancel = (id: string) => post<TransferOnWire>(`/v1/transfers/${id}/cancel`)
 
   const read = async (id: string, options?: RequestOptions): Promise<TransferOnWire> =>
     (await get<TransferOnWire>(`/v1/transfers/${id}`, options)).body
@@ -105,7 +141,26 @@ export function createClient(url: string, apiKey: string) {
   const listAll = async <T>(path: string, limit: number): Promise<T[]> =>
     (await pages<T>(path, limit)).flatMap(({ data }) => data)
 
-  return { url, apiKey, request, get, post, patch, send, read, pages, listAll }
+  return {
+    url,
+    apiKey,
+    request,
+    get,
+    post,
+    patch,
+    send,
+    sendBatch,
+    follow,
+    cancel,
+    read,
+    pages,
+    listAll,
+  }
+}
+
+/** The legs of one transfer may be in several currencies: they say theirs themselves. */
+function inEuros<T extends object>(transfer: T): T {
+  return 'legs' in transfer ? transfer : { currency: 'EUR', ...transfer }
 }
 
 /** A key that nobody has used. */

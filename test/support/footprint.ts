@@ -14,8 +14,12 @@ const tables = [
   'issued_keys',
   'commands',
   'transfers',
+  'transfer_batches',
+  'batch_items',
   'entries',
   'deferred',
+  'transfer_attempts',
+  'settlements',
 ]
 
 /**

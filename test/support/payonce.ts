@@ -10,6 +10,7 @@ import { createSettler } from '@payonce/core/transfers/settle'
 import { startWorker, type StartedWorker } from '@payonce/worker/main'
 import { createPool, type Pool } from '@payonce/core/db/client'
 import { afterAll } from 'vitest'
+import { findUnsettled } from './books.ts'
 import { createClient, newKey, type Client } from './client.ts'
 import { createStores, emptyQueue, environmentOf, type Stores } from './stores.ts'
 import { until } from './until.ts'
@@ -49,6 +50,8 @@ export type Payonce = Tenant & {
   ): Promise<string>
   /** Moves money from the world into an account at once, whether a worker runs or not. */
   fund(account: string, amount: number): Promise<void>
+  /** Settles what has been accepted, in this process and now, whether a worker runs or not. */
+  settle(...refs: { id: string }[]): Promise<void>
   balanceOf(account: string): Promise<number>
   untilSettled(id: string): Promise<TransferOnWire>
   /** Resolves when nothing that was accepted is left to settle. */
@@ -95,6 +98,7 @@ export async function startPayonce(
   const settler = createSettler({
     pool: db,
     newId,
+    worker: 'test',
     onFlush: () => undefined,
     onParked: (_, error) => {
       throw error
@@ -178,6 +182,17 @@ export async function startPayonce(
       const { status } = await client.read(sent.id)
       if (status !== 'succeeded') throw new Error(`money did not arrive: ${status}`)
     },
+    settle: async (...refs) => {
+      await Promise.all(
+        refs.map(({ id }) =>
+          settler.settle(
+            id.startsWith('tb_')
+              ? { tenantId: tenant.id, batchId: uuidOf(id) }
+              : { tenantId: tenant.id, transferId: uuidOf(id) },
+          ),
+        ),
+      )
+    },
     balanceOf: async (account) =>
       (await client.get<AccountOnWire>(`/v1/accounts/${account}`)).body.balance,
     untilSettled: (id) =>
@@ -200,9 +215,10 @@ export async function startPayonce(
   return payonce
 }
 
-/** The stored uuid of an account or transfer, for a look into the tables. */
+/** The stored uuid of an account, transfer or batch, for a look into the tables. */
 export function uuidOf(wireId: string): string {
-  const uuid = decodeId('account', wireId) ?? decodeId('transfer', wireId)
+  const uuid =
+    decodeId('account', wireId) ?? decodeId('transfer', wireId) ?? decodeId('batch', wireId)
   if (uuid === undefined) throw new Error(`${wireId} is no id`)
   return uuid
 }
@@ -212,15 +228,7 @@ export function transferIdOf(uuid: string): string {
 }
 
 async function isAllSettled(db: Pool): Promise<boolean> {
-  const { rows } = await db.query<{ is_settled: boolean }>(
-    `SELECT NOT EXISTS (
-       SELECT FROM idempotency_keys
-        WHERE due_at IS NOT NULL
-          AND NOT EXISTS (SELECT FROM transfers
-                           WHERE transfers.tenant_id = idempotency_keys.tenant_id
-                             AND transfers.id = idempotency_keys.resource_id)) AS is_settled`,
-  )
-  return rows[0]?.is_settled === true
+  return (await findUnsettled(db)).length === 0
 }
 
 const started: Payonce[] = []

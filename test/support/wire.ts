@@ -25,17 +25,70 @@ export type TransferOnWire = {
   object: 'transfer'
   kind: string
   status: string
-  source: string
-  destination: string
-  amount: number
-  currency: string
+  /** Source, destination, amount and currency are null where there are several legs. */
+  source: string | null
+  destination: string | null
+  /** Null too where a capture or refund of all that is left was refused, or is not settled. */
+  amount: number | null
+  currency: string | null
+  legs?: LegOnWire[]
   description: string | null
   metadata: Record<string, string>
   idempotency_key: string
   parent: string | null
+  captured_amount?: number
+  refunded_amount?: number
+  execute_at?: string
+  expires_at?: string
   failure: { code: string; message: string } | null
   created_at: string
   settled_at: string | null
+}
+
+export type LegOnWire = { source: string; destination: string; amount: number; currency: string }
+
+export type BatchItemOnWire = {
+  index: number
+  id: string
+  idempotency_key: string | null
+  replayed?: true
+  /** Only where the batch is read, not where it is accepted. */
+  status?: string
+  failure?: { code: string; message: string } | null
+}
+
+export type BatchOnWire = {
+  id: string
+  object: 'transfer_batch'
+  atomic: boolean
+  idempotency_key: string
+  execute_at?: string
+  expires_at?: string
+  created_at: string
+  is_settled?: boolean
+  total: number
+  counts?: Record<string, number>
+  transfers: BatchItemOnWire[]
+}
+
+export type DryRunOnWire = {
+  object: 'dry_run'
+  transfers: TransferOnWire[]
+  accounts: Pick<AccountOnWire, 'id' | 'balance' | 'held' | 'available' | 'version'>[]
+}
+
+export type BalanceOnWire = {
+  object: 'balance'
+  account: string
+  currency: string
+  balance: number
+  seq: number
+  at: string
+}
+
+export type TimelineOnWire = {
+  object: 'timeline'
+  data: ({ type: string; at: string } & Record<string, unknown>)[]
 }
 
 export type EntryOnWire = {

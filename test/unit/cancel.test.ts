@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { cancelTransfer } from '@payonce/core/transfers/cancel'
-import { encodeCommand } from '@payonce/core/transfers/transfer'
+import { encodeCommand } from '@payonce/core/transfers/command'
 import { ScriptedPool, type ScriptedResult } from './doubles/postgres.ts'
 
 const ref = {
@@ -10,13 +10,20 @@ const ref = {
 
 const command = encodeCommand({
   kind: 'transfer',
+  parentId: null,
   source: '0190f0e0-0000-7000-8000-0000000a11ce',
   destination: '0190f0e0-0000-7000-8000-0000000a4c4a',
   amount: 1_000n,
   currency: 'EUR',
+  legs: null,
   description: null,
   metadata: {},
+  isFinal: false,
+  executeAt: null,
+  expiresAt: null,
   retryFundsUntil: null,
+  condition: null,
+  atomicBatchId: null,
 })
 
 type Found = { command?: string; status?: string }

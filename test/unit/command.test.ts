@@ -2,53 +2,118 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { MAX_AMOUNT } from '@payonce/core/money'
 import { isRefusalCode, refusalMessages } from '@payonce/core/refusals'
+import { decodeCommand, differingMembers, encodeCommand } from '@payonce/core/transfers/command'
 import {
-  decodeCommand,
-  differingMembers,
-  encodeCommand,
+  acceptedTransfer,
+  accountsOf,
+  expiryOf,
   isSettled,
-  metadataText,
-  queuedTransfer,
-  type Transfer,
+  nullIfEmpty,
+  type SettledStatus,
   type TransferCommand,
 } from '@payonce/core/transfers/transfer'
 
 const alice = '0190f0e0-0000-7000-8000-0000000a11ce'
 const merchant = '0190f0e0-0000-7000-8000-0000000a4c4a'
 
+const batch = '0190f0e0-0000-7000-8000-0000000000ba'
+const parent = '0190f0e0-0000-7000-8000-000000000007'
+
 const plain: TransferCommand = {
   kind: 'transfer',
+  parentId: null,
   source: alice,
   destination: merchant,
   amount: 1_000n,
   currency: 'EUR',
+  legs: null,
   description: null,
   metadata: {},
+  isFinal: false,
+  executeAt: null,
+  expiresAt: null,
   retryFundsUntil: null,
+  condition: null,
+  atomicBatchId: null,
 }
 
 const full: TransferCommand = {
   ...plain,
   description: 'Invoice 7',
   metadata: { order: '7' },
+  executeAt: new Date('2026-01-03T00:00:00.000Z'),
+  expiresAt: new Date('2026-01-04T00:00:00.000Z'),
   retryFundsUntil: new Date('2026-02-01T00:00:00.000Z'),
+  condition: { sourceBalanceAtLeast: 5n, sourceVersion: 3n },
+  atomicBatchId: batch,
+}
+
+const capture: TransferCommand = {
+  ...plain,
+  kind: 'capture',
+  parentId: parent,
+  amount: null,
+  isFinal: true,
+}
+
+const leg = { source: alice, destination: merchant, amount: 7n, currency: 'EUR' }
+
+const exchange: TransferCommand = {
+  ...plain,
+  source: null,
+  destination: null,
+  amount: null,
+  currency: null,
+  legs: [leg, { ...leg, source: merchant, destination: alice, currency: 'JPY' }],
 }
 
 const metadata = fc.dictionary(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), {
   maxKeys: 5,
 })
+const ids = fc.uuid({ version: 7 })
+const amounts = fc.bigInt({ min: 1n, max: MAX_AMOUNT })
+const currencies = fc.constantFrom('EUR', 'JPY', 'KWD')
+const times = fc.date({
+  min: new Date(0),
+  max: new Date('9999-12-31T23:59:59.999Z'),
+  noInvalidDate: true,
+})
+const legs = fc.array(
+  fc.record({ source: ids, destination: ids, amount: amounts, currency: currencies }),
+  { minLength: 2, maxLength: 4 },
+)
 
+/** Any combination of members, also those that no request can ask for. */
 const commands: fc.Arbitrary<TransferCommand> = fc.record({
-  kind: fc.constant('transfer' as const),
-  source: fc.uuid({ version: 7 }),
-  destination: fc.uuid({ version: 7 }),
-  amount: fc.bigInt({ min: 1n, max: MAX_AMOUNT }),
-  currency: fc.constantFrom('EUR', 'JPY', 'KWD'),
+  kind: fc.constantFrom<TransferCommand['kind'][]>(
+    'transfer',
+    'hold',
+    'capture',
+    'release',
+    'refund',
+  ),
+  parentId: fc.option(ids),
+  source: fc.option(ids),
+  destination: fc.option(ids),
+  amount: fc.option(amounts),
+  currency: fc.option(currencies),
+  legs: fc.option(legs),
   description: fc.option(fc.string({ unit: 'binary' })),
   metadata,
-  retryFundsUntil: fc.option(
-    fc.date({ min: new Date(0), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true }),
+  isFinal: fc.boolean(),
+  executeAt: fc.option(times),
+  expiresAt: fc.option(times),
+  retryFundsUntil: fc.option(times),
+  condition: fc.option(
+    fc.record(
+      {
+        sourceBalanceAtLeast: fc.bigInt({ min: -MAX_AMOUNT, max: MAX_AMOUNT }),
+        sourceVersion: fc.bigInt({ min: 0n, max: MAX_AMOUNT }),
+      },
+      { requiredKeys: [], noNullPrototype: true },
+    ),
   ),
+  atomicBatchId: fc.option(ids),
 })
 
 /** What Postgres gives back of the `json` column. */
@@ -67,18 +132,39 @@ describe('a stored command', () => {
 
   it('has these bytes for ever: rows written by this version are read by later ones', () => {
     expect(encodeCommand(plain)).toBe(
-      `{"v":1,"kind":"transfer","source":"${alice}","destination":"${merchant}","currency":"EUR","amount":1000}`,
+      `{"v":1,"kind":"transfer","source":"${alice}","destination":"${merchant}","amount":1000,"currency":"EUR"}`,
     )
     expect(stored(full)).toEqual({
       v: 1,
       kind: 'transfer',
       source: alice,
       destination: merchant,
-      currency: 'EUR',
       amount: 1000,
+      currency: 'EUR',
       description: 'Invoice 7',
       metadata: { order: '7' },
+      execute_at: '2026-01-03T00:00:00.000Z',
+      expires_at: '2026-01-04T00:00:00.000Z',
       on_insufficient_funds: { retry_until: '2026-02-01T00:00:00.000Z' },
+      if: { source_balance_at_least: 5, source_version: 3 },
+      atomic_batch_id: batch,
+    })
+    expect(stored(capture)).toEqual({
+      v: 1,
+      kind: 'capture',
+      parent_id: parent,
+      source: alice,
+      destination: merchant,
+      currency: 'EUR',
+      final: true,
+    })
+    expect(stored(exchange)).toEqual({
+      v: 1,
+      kind: 'transfer',
+      legs: [
+        { source: alice, destination: merchant, amount: 7, currency: 'EUR' },
+        { source: merchant, destination: alice, amount: 7, currency: 'JPY' },
+      ],
     })
   })
 
@@ -98,10 +184,21 @@ describe('a stored command', () => {
     ['an older version', { ...stored(plain), v: 0 }],
     ['a version that is a text', { ...stored(plain), v: '1' }],
     ['no version', { ...stored(plain), v: undefined }],
-    ['an unknown kind', { ...stored(plain), kind: 'hold' }],
+    ['an unknown kind', { ...stored(plain), kind: 'payout' }],
+    ['a kind that is a name of JavaScript', { ...stored(plain), kind: 'constructor' }],
     ['no kind', { ...stored(plain), kind: undefined }],
-    ['an unknown member', { ...stored(plain), execute_at: '2026-02-01T00:00:00.000Z' }],
-    ['an unknown member that is null', { ...stored(plain), legs: null }],
+    ['an unknown member', { ...stored(plain), fee: 1 }],
+    ['an unknown member that is null', { ...stored(plain), fee: null }],
+    ['an unknown member of a leg', { ...stored(plain), legs: [{ ...leg, amount: 7, fee: 1 }] }],
+    ['an unknown condition', { ...stored(plain), if: { source_is_new: true } }],
+    ['a condition more than known', { ...stored(plain), if: { source_version: 1, x: 1 } }],
+    [
+      'an unknown way of waiting',
+      {
+        ...stored(plain),
+        on_insufficient_funds: { retry_until: '2026-02-01T00:00:00.000Z', at_most: 3 },
+      },
+    ],
     ['a member with a name of JavaScript', { ...stored(plain), constructor: 1 }],
     ['nothing', {}],
     ['null', null],
@@ -113,14 +210,28 @@ describe('a stored command', () => {
     expect(decodeCommand(command)).toBeUndefined()
   })
 
+  it('with any unknown member is left to a newer worker', () => {
+    const names = fc.string().filter((name) => !isKnown(name))
+    fc.assert(
+      fc.property(commands, names, fc.jsonValue(), (command, name, value) => {
+        const newer = { ...stored(command), ...Object.fromEntries([[name, value]]) }
+        expect(decodeCommand(newer)).toBeUndefined()
+      }),
+    )
+  })
+
   it.each([
-    ['no amount', undefined],
     ['an amount that is no integer', 1.5],
     ['an amount that is a word', 'much'],
   ])('of this version with %s is a bug: it throws, and moves no money', (_, amount) => {
     expect(() => decodeCommand({ ...stored(plain), amount })).toThrow()
   })
 })
+
+function isKnown(name: string): boolean {
+  const known = { ...stored({ ...full, legs: [leg], isFinal: true }), parent_id: parent }
+  return Object.hasOwn(known, name)
+}
 
 describe('the members in which two commands differ', () => {
   it.each<[string, Partial<TransferCommand>, string[]]>([
@@ -131,6 +242,12 @@ describe('the members in which two commands differ', () => {
     ['the currency', { currency: 'JPY' }, ['/currency']],
     ['a description', { description: 'x' }, ['/description']],
     ['a pair of metadata', { metadata: { a: 'b' } }, ['/metadata']],
+    ['the kind', { kind: 'hold' }, ['/kind']],
+    ['the time of execution', { executeAt: new Date(0) }, ['/execute_at']],
+    ['the time of expiry', { expiresAt: new Date(0) }, ['/expires_at']],
+    ['a condition', { condition: { sourceVersion: 1n } }, ['/if']],
+    ['that it is final', { isFinal: true }, ['/final']],
+    ['legs', { legs: [leg] }, ['/legs']],
     ['waiting for funds', { retryFundsUntil: new Date(0) }, ['/on_insufficient_funds']],
     ['two of them', { amount: 1n, description: 'x' }, ['/amount', '/description']],
   ])('are named where it is %s', (_, change, names) => {
@@ -167,30 +284,78 @@ describe('a transfer that was just accepted', () => {
 
   it('is queued, from the moment of its acceptance, and says what was asked for', () => {
     const { command: _, acceptedAt, ...facts } = accepted
-    const { retryFundsUntil: __, ...asked } = full
-    expect(queuedTransfer(accepted)).toEqual({
+    const {
+      isFinal: _isFinal,
+      retryFundsUntil: _retryFundsUntil,
+      condition: _condition,
+      atomicBatchId: _atomicBatchId,
+      ...asked
+    } = plain
+    expect(acceptedTransfer({ ...accepted, command: plain })).toEqual({
       ...facts,
       ...asked,
       status: 'queued',
+      capturedAmount: 0n,
+      refundedAmount: 0n,
       failureCode: null,
       createdAt: acceptedAt,
       settledAt: null,
     })
   })
 
+  it('is scheduled until the time of its execution has come', () => {
+    const at = (time: string) => acceptedTransfer(accepted, new Date(time)).status
+    expect(acceptedTransfer(accepted).status).toBe('scheduled')
+    expect(at('2026-01-02T23:59:59.999Z')).toBe('scheduled')
+    expect(at('2026-01-03T00:00:00.000Z')).toBe('queued')
+  })
+
   it('is not settled, and in every later status it is', () => {
-    const queued = queuedTransfer(accepted)
+    const queued = acceptedTransfer({ ...accepted, command: plain })
     expect(isSettled(queued)).toBe(false)
-    for (const status of ['succeeded', 'failed', 'canceled'] satisfies Transfer['status'][]) {
-      expect(isSettled({ ...queued, status })).toBe(true)
+    expect(isSettled(acceptedTransfer(accepted))).toBe(false)
+    const settled: Record<SettledStatus, true> = {
+      succeeded: true,
+      failed: true,
+      canceled: true,
+      expired: true,
+      held: true,
+      released: true,
     }
+    for (const status of Object.keys(settled) as SettledStatus[]) {
+      expect(isSettled({ status })).toBe(true)
+    }
+  })
+})
+
+describe('a command is given up', () => {
+  const acceptedAt = new Date('2026-01-01T00:00:00.000Z')
+
+  it.each<[string, Partial<TransferCommand>, string | undefined]>([
+    ['never, where its client does not say', {}, undefined],
+    ['when its client says', { expiresAt: new Date(5) }, new Date(5).toISOString()],
+    ['as a hold after 7 days', { kind: 'hold' }, '2026-01-08T00:00:00.000Z'],
+    [
+      'as a hold when its client says',
+      { kind: 'hold', expiresAt: new Date(5) },
+      new Date(5).toISOString(),
+    ],
+  ])('%s', (_, change, expiry) => {
+    expect(expiryOf({ acceptedAt, command: { ...plain, ...change } })?.toISOString()).toBe(expiry)
+  })
+})
+
+describe('the accounts of a command', () => {
+  it('are those it names, on its own or in its legs', () => {
+    expect(accountsOf(plain)).toEqual([alice, merchant])
+    expect(accountsOf(exchange)).toEqual([alice, merchant, merchant, alice])
   })
 })
 
 describe('metadata', () => {
   it('without pairs is stored as null', () => {
-    expect(metadataText({})).toBeNull()
-    expect(metadataText({ a: 'b' })).toBe('{"a":"b"}')
+    expect(nullIfEmpty({})).toBeNull()
+    expect(nullIfEmpty({ a: 'b' })).toEqual({ a: 'b' })
   })
 })
 

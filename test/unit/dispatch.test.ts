@@ -4,8 +4,10 @@ import type { Ring } from '@payonce/core/queue/queues'
 
 function rings(count: number): Ring[] {
   return Array.from({ length: count }, (_, index) => ({
-    tenantId: '0190f0e0-0000-7000-8000-00000000000a',
-    transferId: `0190f0e0-0000-7000-8000-00000000000${index}`,
+    ref: {
+      tenantId: '0190f0e0-0000-7000-8000-00000000000a',
+      transferId: `0190f0e0-0000-7000-8000-00000000000${index}`,
+    },
     idempotencyKey: `order-${index}`,
   }))
 }

@@ -4,6 +4,8 @@ import { gunzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { describeFailurePolicies, failureColumns } from '@payonce/api/docs/failure-policies'
 import { problems } from '@payonce/api/problem'
+import { transferQuery } from '@payonce/api/schemas'
+import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { refusalMessages } from '@payonce/core/refusals'
 import { createAppWithoutStores } from '../support/app-without-stores.ts'
 
@@ -58,6 +60,28 @@ describe('the page of refusals', () => {
   it('has every code, under its own name', async () => {
     const text = await (await app.request('/docs/refusals')).text()
     for (const code of Object.keys(refusalMessages)) expect(text).toContain(`<h2 id="${code}">`)
+  })
+})
+
+describe('docs/reference/commands.md', () => {
+  const file = readFileSync(join(import.meta.dirname, '../../docs/reference/commands.md'), 'utf8')
+
+  it.each(Object.keys(refusalMessages))('tells of the refusal %s', (code) => {
+    expect(file).toContain(`\n| \`${code}\` `)
+  })
+
+  it.each(keyPurposes.filter((purpose) => purpose !== 'POST /v1/accounts'))(
+    'tells of %s',
+    (purpose) => {
+      expect(file).toContain(`\`${purpose}\``)
+    },
+  )
+
+  it('names no refusal or problem that there is not', () => {
+    const named = [...file.matchAll(/^\| `([a-z_]+)` /gm)].map(([, code]) => code)
+    const kinds = transferQuery.shape.kind.unwrap().options
+    const known = [...kinds, ...Object.keys(refusalMessages), ...Object.keys(problems)]
+    expect(new Set(known)).toEqual(new Set([...known, ...named]))
   })
 })
 

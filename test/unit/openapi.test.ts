@@ -11,8 +11,9 @@ import { problemsBeforeOperations, problemsOf } from '@payonce/api/openapi/opera
 import { operations } from '@payonce/api/openapi/operations'
 import { bodies, type BodyName } from '@payonce/api/openapi/requests'
 import { problems, type ProblemCode, type ProblemKind } from '@payonce/api/problem'
-import { idPattern } from '@payonce/api/schemas'
+import { idPattern, transferQuery } from '@payonce/api/schemas'
 import { createAppWithoutStores } from '../support/app-without-stores.ts'
+import { requireDescribed, type AnsweredRequest } from '../support/contract.ts'
 
 const publicUrl = 'https://payonce.example'
 const document = createDocument({ publicUrl })
@@ -138,6 +139,82 @@ describe('what code checks is told in words of JSON Schema:', () => {
         },
       },
     })
+  })
+})
+
+describe('what has several forms', () => {
+  const schemasOf = (path: string) =>
+    document.paths[path]?.['post']?.requestBody?.content['application/json'].schema
+  const named = (...names: string[]) =>
+    names.map((name) => ({ $ref: `#/components/schemas/${name}` }))
+
+  it('is told with all of them: a transfer has one leg or several', () => {
+    const oneOf = named('NewTransfer', 'NewMultiLegTransfer')
+    expect(schemasOf('/v1/transfers')).toEqual({ oneOf })
+  })
+
+  it('so has each of a batch, where it may have a key', () => {
+    expect(schemasOf('/v1/transfer-batches')).toEqual(named('NewBatch')[0])
+    expect(document.components.schemas['NewBatch']?.properties?.['transfers']).toMatchObject({
+      minItems: 1,
+      maxItems: 10_000,
+      items: { oneOf: named('NewBatchItem', 'NewMultiLegBatchItem') },
+    })
+  })
+
+  it('the answer to a dry run stands beside the settled transfer', () => {
+    const answer = document.paths['/v1/transfers/{id}/capture']?.['post']?.responses['200']
+    expect(answer?.content).toEqual({
+      'application/json': { schema: { oneOf: named('Transfer', 'DryRun') } },
+    })
+  })
+
+  it('a statement is JSON or CSV', () => {
+    const answer = document.paths['/v1/accounts/{id}/entries']?.['get']?.responses['200']
+    expect(answer?.content).toMatchObject({
+      'application/json': { schema: named('EntryList')[0] },
+      'text/csv': { schema: { type: 'string' } },
+    })
+  })
+
+  it('a list of transfers is filtered by any pair', () => {
+    const { parameters } = document.paths['/v1/transfers']?.['get'] ?? {}
+    const names = parameters?.map(({ name }) => name)
+    expect(names).toEqual([...Object.keys(transferQuery.shape), 'metadata'])
+    expect(parameters?.at(-1)).toMatchObject({ style: 'deepObject', explode: true })
+  })
+})
+
+describe('the check of real answers', () => {
+  const headers = (more: Record<string, string>) =>
+    new Headers({ 'content-type': 'application/json', 'request-id': 'req_1', ...more })
+  const faultOf = (request: Partial<AnsweredRequest>) => () =>
+    requireDescribed({
+      method: 'POST',
+      path: '/v1/transfers?dry_run=true',
+      status: 200,
+      headers: headers({}),
+      body: answerExamples.DryRun,
+      ...request,
+    })
+
+  it('takes any of the answers of a status, with its own headers', () => {
+    expect(faultOf({})).not.toThrow()
+    const waited = headers({ location: '/', 'preference-applied': 'wait=1' })
+    expect(faultOf({ headers: waited, body: answerExamples.Transfer })).not.toThrow()
+    expect(faultOf({ body: answerExamples.Transfer })).toThrow('location is missing')
+    expect(faultOf({ headers: waited })).toThrow('location is not described')
+    expect(faultOf({ body: { ...answerExamples.DryRun, more: 1 } })).toThrow('no DryRun')
+  })
+
+  it('takes CSV where that is described, and nothing else for it', () => {
+    const csv = { 'content-type': 'text/csv; charset=utf-8; header=present' }
+    const path = `/v1/accounts/${answerExamples.Account.id}/entries`
+    const page = { method: 'GET', path, body: undefined }
+    expect(faultOf({ ...page, headers: headers(csv) })).not.toThrow()
+    expect(faultOf({ ...page, headers: headers({ 'content-type': 'text/html' }) })).toThrow('html')
+    expect(faultOf({ ...page, body: {} })).toThrow('no EntryList')
+    expect(faultOf({ headers: headers(csv), body: undefined })).toThrow('csv')
   })
 })
 

@@ -3,16 +3,21 @@ import { decodeId } from '@payonce/core/ids'
 import { parseStrictJson } from '@payonce/api/json-body'
 import { Problem } from '@payonce/api/problem'
 import {
+  acceptanceQuery,
   accountChange,
   accountQuery,
+  captureRequest,
   emptyBody,
+  entryQuery,
   keyedQuery,
   newAccount,
+  newBatch,
   newTransfer,
   noQuery,
   transferQuery,
 } from '@payonce/api/schemas'
-import { validateBody, validateQuery } from '@payonce/api/validate'
+import { toBatchItem, toTransferCommand } from '@payonce/api/commands'
+import { metadataFilterIn, validateBody, validateQuery } from '@payonce/api/validate'
 import { words } from './words.ts'
 import type { z } from 'zod'
 
@@ -276,6 +281,131 @@ describe('B4 metadata', () => {
   })
 })
 
+describe('the members of commands', () => {
+  const time = '2026-01-31T12:00:00Z'
+
+  it('are taken', () => {
+    const command = toTransferCommand({
+      ...good,
+      hold: true,
+      execute_at: time,
+      expires_at: '2026-01-31T14:00:00.5+01:00',
+      on_insufficient_funds: { retry_until: time },
+      if: { source_balance_at_least: -5, source_version: 0 },
+    })
+    expect(command).toMatchObject({
+      kind: 'hold',
+      amount: 1000n,
+      executeAt: new Date(time),
+      expiresAt: new Date('2026-01-31T13:00:00.500Z'),
+      retryFundsUntil: new Date(time),
+      condition: { sourceBalanceAtLeast: -5n, sourceVersion: 0n },
+    })
+  })
+
+  it.each<[string, object, Refusal]>([
+    ['a hold that is no boolean', { hold: 1 }, { code: 'invalid_field', param: '/hold' }],
+    ['no time', { execute_at: 'soon' }, { code: 'invalid_field', param: '/execute_at' }],
+    [
+      'a time without an offset',
+      { expires_at: '2026-01-31T12:00:00' },
+      { code: 'invalid_field', param: '/expires_at' },
+    ],
+    ['null for a time', { expires_at: null }, { code: 'invalid_field', param: '/expires_at' }],
+    ['a condition that is none', { if: true }, { code: 'invalid_field', param: '/if' }],
+    [
+      'an unknown condition',
+      { if: { source_held: 1 } },
+      { code: 'unknown_field', param: '/if/source_held' },
+    ],
+    [
+      'a version below 0',
+      { if: { source_version: -1 } },
+      { code: 'invalid_field', param: '/if/source_version' },
+    ],
+  ])('%s is refused', (_, members, refusal) => {
+    expect(refusalOfBody({ ...good, ...members })).toEqual(refusal)
+  })
+
+  it('a capture takes an amount, and whether it is the last', () => {
+    expect(validateBody(captureRequest, {})).toEqual({ final: false })
+    expect(validateBody(captureRequest, { amount: 1, final: true })).toEqual({
+      amount: 1,
+      final: true,
+    })
+    expect(refusalOfBody({ amount: 0 }, captureRequest)).toEqual({
+      code: 'invalid_amount',
+      param: '/amount',
+    })
+    expect(refusalOfBody({ currency: 'EUR' }, captureRequest)?.code).toBe('unknown_field')
+  })
+})
+
+describe('a transfer of several legs', () => {
+  const refusal = (body: object) => refusalOf(() => toTransferCommand(body))
+
+  it('has 2 to 100 of them, in their order, and no single members', () => {
+    const command = toTransferCommand({ legs: [good, { ...good, amount: 7 }] })
+    expect(command).toMatchObject({ kind: 'transfer', source: null, amount: null, currency: null })
+    expect(command.legs?.map(({ amount }) => amount)).toEqual([1000n, 7n])
+  })
+
+  it.each<[string, object, Refusal]>([
+    ['no legs', { legs: [] }, { code: 'invalid_field', param: '/legs' }],
+    ['null for legs', { legs: null }, { code: 'invalid_field', param: '/legs' }],
+    ['one leg', { legs: [good] }, { code: 'invalid_field', param: '/legs' }],
+    [
+      '101 legs',
+      { legs: Array.from({ length: 101 }, () => good) },
+      { code: 'invalid_field', param: '/legs' },
+    ],
+    [
+      'a leg without an amount',
+      { legs: [good, { ...good, amount: undefined }] },
+      { code: 'invalid_amount', param: '/legs/1/amount' },
+    ],
+    ['an amount beside legs', { legs: [good, good], amount: 1 }, unknown('/amount')],
+    ['a hold', { legs: [good, good], hold: true }, unknown('/hold')],
+    ['a condition', { legs: [good, good], if: {} }, unknown('/if')],
+    [
+      'a text in a leg',
+      { legs: [good, { ...good, description: 'x' }] },
+      unknown('/legs/1/description'),
+    ],
+  ])('with %s is refused', (_, body, expected) => {
+    expect(refusal(body)).toEqual(expected)
+  })
+
+  function unknown(param: string): Refusal {
+    return { code: 'unknown_field', param }
+  }
+})
+
+describe('a batch', () => {
+  it('has 1 to 10,000 transfers', () => {
+    const transfers = (length: number) => ({ transfers: Array.from({ length }, () => good) })
+    expect(validateBody(newBatch, transfers(10_000)).atomic).toBe(false)
+    const refusal = { code: 'invalid_field', param: '/transfers' }
+    expect(refusalOfBody(transfers(0), newBatch)).toEqual(refusal)
+    expect(refusalOfBody(transfers(10_001), newBatch)).toEqual(refusal)
+    expect(refusalOfBody({}, newBatch)).toEqual(refusal)
+  })
+
+  it('gives its times to its transfers, but not the end of their holds', () => {
+    const [executeAt, expiresAt] = [new Date(1), new Date(2)]
+    const times = { executeAt, expiresAt, atomicBatchId: 'batch' }
+    const own = '2026-01-31T12:00:00.000Z'
+    expect(toBatchItem(good, times).command).toMatchObject(times)
+    expect(toBatchItem({ ...good, expires_at: own }, times).command).toMatchObject({
+      executeAt,
+      expiresAt: new Date(own),
+    })
+    const item = { ...good, execute_at: own }
+    expect(refusalOf(() => toBatchItem(item, times))?.code).toBe('unknown_field')
+    expect(toBatchItem({ ...good, idempotency_key: 'K' }, times).key).toBe('K')
+  })
+})
+
 describe('an account', () => {
   it('is internal, without a limit or a name, unless something else is said', () => {
     expect(validateBody(newAccount, { currency: 'EUR' })).toEqual({
@@ -385,6 +515,37 @@ describe('B26 a query', () => {
   it('may carry the key of a POST', () => {
     expect(validateQuery(keyedQuery, { idempotency_key: ['K'] })).toEqual({ idempotency_key: 'K' })
     expect(refusalOfQuery({ idempotency_key: ['K', 'K'] }, keyedQuery)).toEqual(refusal)
+  })
+
+  it('may ask what would happen', () => {
+    expect(validateQuery(acceptanceQuery, { dry_run: ['true'] })).toEqual({ dry_run: 'true' })
+    expect(refusalOfQuery({ dry_run: ['1'] }, acceptanceQuery)).toEqual(refusal)
+    expect(refusalOfQuery({ dry_run: ['true'] }, keyedQuery)).toEqual(refusal)
+  })
+
+  it('may ask for a statement in JSON or CSV', () => {
+    expect(validateQuery(entryQuery, {}).format).toBe('json')
+    expect(validateQuery(entryQuery, { format: ['csv'] }).format).toBe('csv')
+    expect(refusalOfQuery({ format: ['pdf'] }, entryQuery)).toEqual(refusal)
+  })
+
+  it('may have pairs of metadata, each once', () => {
+    const query = { 'metadata[order]': ['7'], 'metadata[a]b]': [''], limit: ['1'] }
+    expect(metadataFilterIn(query)).toEqual({
+      metadata: { order: '7', 'a]b': '' },
+      others: { limit: ['1'] },
+    })
+    expect(metadataFilterIn({ limit: ['1'] }).metadata).toBeUndefined()
+    for (const bad of [
+      { 'metadata[a]': ['1', '2'] },
+      { 'metadata[]': ['1'] },
+      { [`metadata[${'x'.repeat(41)}]`]: ['1'] },
+      { metadata: ['1'] },
+    ]) {
+      const { metadata, others } = metadataFilterIn(bad)
+      expect(metadata).toBeUndefined()
+      expect(refusalOfQuery(others)).toEqual(refusal)
+    }
   })
 
   it('is refused in few words, whatever it said', () => {

@@ -1,63 +1,148 @@
 import * as fc from 'fast-check'
 import { MAX_AMOUNT } from '@payonce/core/money'
 import {
-  accountKey,
   applyCommands,
-  type AccountState,
+  type Condition,
   type LedgerCommand,
+  type LedgerInput,
   type LedgerResult,
+  type Outcome,
+  type ParentState,
 } from '@payonce/core/ledger/apply'
-import { LedgerModel, type ModelOutcome } from './ledger-model.ts'
+import { accountKey, type AccountState, type Leg } from '@payonce/core/ledger/books'
+import { LedgerModel, sumOf, type ModelTransfer } from './ledger-model.ts'
 
-/** Accounts as they stand, and the batches that are then carried out on them, one by one. */
-export type History = {
-  openings: readonly AccountState[]
-  batches: readonly { commands: readonly LedgerCommand[]; now: Date }[]
+/** What is settled together, at one moment. */
+export type Batch = {
+  /** Called off just before. */
+  canceled: readonly LedgerCommand[]
+  /** Holds that the sweep comes by with, before the commands. */
+  expiring: readonly string[]
+  /** A command that had to wait for funds comes again in the next batch. */
+  commands: readonly LedgerCommand[]
+  now: Date
 }
 
-/** One batch as it was carried out, with the accounts before and after it. */
+/** Accounts and holds as they stand, and the batches that are then carried out, one by one. */
+export type History = {
+  openings: readonly AccountState[]
+  holds: readonly ParentState[]
+  batches: readonly Batch[]
+}
+
+/** One batch as it was carried out, with all that was known before and after it. */
 export type Step = {
   before: ReadonlyMap<string, AccountState>
+  parentsBefore: ReadonlyMap<string, ParentState>
+  /** Those that were not settled before. */
   commands: readonly LedgerCommand[]
+  input: LedgerInput
   now: Date
   result: LedgerResult
   after: ReadonlyMap<string, AccountState>
+  /** Every settled transfer, as Postgres would have it. */
+  parentsAfter: ReadonlyMap<string, ParentState>
 }
 
 /** Carries a history out as settlement does: what a batch changed is what the next one finds. */
-export function play({ openings, batches }: History): Step[] {
+export function play({ openings, holds, batches }: History): Step[] {
   let accounts = byKey(openings)
-  return batches.map(({ commands, now }) => {
-    const before = accounts
-    const result = applyCommands(before, commands, now)
+  let transfers = new Map(holds.map((hold) => [hold.id, hold]))
+  return batches.map(({ canceled, expiring, commands: all, now }) => {
+    for (const command of canceled) transfers.set(command.id, canceledState(command))
+    const [before, parentsBefore] = [accounts, transfers]
+    const commands = all.filter(({ id }) => !transfers.has(id))
+    const named = commands.flatMap((one) => ('parentId' in one ? [one.parentId] : []))
+    const parents = new Map(
+      [...transfers].filter(([id]) => named.includes(id) || expiring.includes(id)),
+    )
+    const input = { accounts, parents, commands, expiring, now }
+    const result = applyCommands(input)
     accounts = new Map([...before, ...byKey(result.changed)])
-    return { before, commands, now, result, after: accounts }
+    const settled = commands.flatMap(({ id }) => result.settled.get(id) ?? [])
+    transfers = new Map([
+      ...transfers,
+      ...[...result.changedParents, ...settled].map((one) => [one.id, one] as const),
+    ])
+    return {
+      before,
+      parentsBefore,
+      commands,
+      input,
+      now,
+      result,
+      after: accounts,
+      parentsAfter: transfers,
+    }
   })
 }
 
 /** What the model says about every command of a history. */
-export function judge({ openings, batches }: History): {
+export function judge({ openings, holds, batches }: History): {
   model: LedgerModel
-  outcomes: ModelOutcome[]
+  outcomes: Outcome[]
 } {
-  const model = new LedgerModel(openings)
-  const commands = batches.flatMap((batch) => batch.commands)
-  return { model, outcomes: commands.map((command) => model.settle(command)) }
+  const model = new LedgerModel(openings, holds)
+  const outcomes = batches.flatMap(({ canceled, expiring, commands, now }) => {
+    for (const command of canceled) model.cancel(command)
+    const known = new Set(model.transfers.map(({ id }) => id))
+    model.sweep(expiring, now)
+    return commands.filter(({ id }) => !known.has(id)).map((command) => model.settle(command, now))
+  })
+  return { model, outcomes }
+}
+
+function canceledState(command: LedgerCommand): ParentState {
+  const { tenantId, id, kind } = command
+  return {
+    tenantId,
+    id,
+    kind,
+    status: 'canceled',
+    legs: command.kind === 'transfer' ? command.legs : command.kind === 'hold' ? [command.leg] : [],
+    capturedAmount: 0n,
+    refundedAmount: 0n,
+    holdUntil: command.kind === 'hold' ? command.holdUntil : null,
+  }
 }
 
 export function byKey(accounts: readonly AccountState[]): Map<string, AccountState> {
   return new Map(accounts.map((account) => [accountKey(account.tenantId, account.id), account]))
 }
 
-/** The same history as one single batch, at the time of its last one. */
-export function asOneBatch({ openings, batches }: History): History {
-  const now = batches.at(-1)?.now ?? new Date(0)
-  return { openings, batches: [{ commands: batches.flatMap(({ commands }) => commands), now }] }
+/** The same history, all of it at one moment: nothing is tried again, and the sweep comes first. */
+export function atOneMoment({ openings, holds, batches }: History, now: Date): History {
+  const seen = new Set<string>()
+  return {
+    openings,
+    holds,
+    batches: batches.map((batch, index) => ({
+      canceled: batch.canceled,
+      expiring: index === 0 ? holds.map(({ id }) => id) : [],
+      commands: batch.commands.filter(({ id }) => !seen.has(id) && seen.add(id)),
+      now,
+    })),
+  }
 }
 
-/** The same history, all of it at one moment. */
-export function atOneMoment({ openings, batches }: History, now: Date): History {
-  return { openings, batches: batches.map(({ commands }) => ({ commands, now })) }
+/** The same history as one single batch, at the time of its last one. */
+export function asOneBatch({ openings, holds, batches }: History): History {
+  const whole: Batch = {
+    canceled: batches.flatMap(({ canceled }) => canceled),
+    expiring: batches.flatMap(({ expiring }) => expiring),
+    commands: batches.flatMap(({ commands }) => commands),
+    now: batches.at(-1)?.now ?? new Date(0),
+  }
+  return { openings, holds, batches: [whole] }
+}
+
+/** The same history, each command in a batch of its own. */
+export function oneByOne({ openings, holds, batches }: History): History {
+  const single = batches.flatMap(({ canceled, expiring, commands, now }): Batch[] => [
+    { canceled, expiring, commands: [], now },
+    ...commands.map((command) => ({ canceled: [], expiring: [], commands: [command], now })),
+  ])
+  return { openings, holds, batches: single }
 }
 
 const tenants = ['tenant-a', 'tenant-b'] as const
@@ -70,11 +155,17 @@ const largeOrSmall = fc.oneof(
   { weight: 1, arbitrary: fc.bigInt({ min: 0n, max: MAX_AMOUNT }) },
 )
 
-const moment = fc.date({
-  min: new Date('2026-01-01T00:00:00.000Z'),
-  max: new Date('2026-01-01T00:00:01.000Z'),
-  noInvalidDate: true,
-})
+function momentUntil(latest: string): fc.Arbitrary<Date> {
+  return fc.date({
+    min: new Date('2026-01-01T00:00:00.000Z'),
+    max: new Date(latest),
+    noInvalidDate: true,
+  })
+}
+
+const moment = momentUntil('2026-01-01T00:00:01.000Z')
+/** Before, between or after the times at which the batches are carried out. */
+const deadline = momentUntil('2026-01-01T00:00:02.000Z')
 
 const statuses = fc.oneof(
   { weight: 8, arbitrary: fc.constant('open' as const) },
@@ -117,13 +208,51 @@ function openings(tenantId: string, id: string): fc.Arbitrary<AccountState> {
     })
 }
 
-/** A wish for a transfer. Its amount may depend on what the accounts have at that moment. */
+/** Of what an account holds, a part for one hold that later commands may name. */
+type OpeningHold = { isKnown: boolean; percent: bigint; captured: bigint; holdUntil: Date }
+
+const openingHolds: fc.Arbitrary<OpeningHold> = fc.record({
+  isKnown: fc.boolean(),
+  percent: fc.bigInt({ min: 1n, max: 100n }),
+  captured: fc.bigInt({ min: 0n, max: 9n }),
+  holdUntil: deadline,
+})
+
+function toOpeningHold(account: AccountState, drawn: OpeningHold): ParentState[] {
+  const { tenantId, id, held } = account
+  const remainder = (held * drawn.percent) / 100n
+  if (!drawn.isKnown || remainder === 0n) return []
+  const capturedAmount = remainder + drawn.captured > MAX_AMOUNT ? 0n : drawn.captured
+  const destination = accountIds[(accountIds.findIndex((one) => one === id) + 1) % 4] ?? 'world'
+  return [
+    {
+      tenantId,
+      id: `hold of ${tenantId}'s ${id}`,
+      kind: 'hold',
+      status: 'held',
+      legs: [{ source: id, destination, amount: remainder + capturedAmount }],
+      capturedAmount,
+      refundedAmount: 0n,
+      holdUntil: drawn.holdUntil,
+    },
+  ]
+}
+
+/** A wish for a command. What it names and its amount may depend on what there is at that moment. */
 type Wish = {
   tenantId: string
-  pair: readonly [source: string, destination: string]
+  kind: LedgerCommand['kind']
+  pairs: readonly (readonly [source: string, destination: string])[]
   amount: bigint
-  aim: 'any' | 'funds' | 'room'
+  aim: 'any' | 'edge' | 'room'
   off: bigint
+  parent: { of: 'recent' | 'fitting' | 'ended' | 'any' | 'missing'; index: number }
+  isFinal: boolean
+  condition: 'none' | 'balance' | 'version'
+  retryFundsUntil: Date | null
+  executeBefore: Date | null
+  holdUntil: Date
+  isCanceled: boolean
 }
 
 const pairs = accountIds.flatMap((source) =>
@@ -132,40 +261,154 @@ const pairs = accountIds.flatMap((source) =>
     .map((destination) => [source, destination] as const),
 )
 
+/** Mostly the first, else one of the others. */
+function mostly<T>(usual: T, ...others: readonly fc.Arbitrary<T>[]): fc.Arbitrary<T> {
+  return fc.oneof(
+    { weight: 5 * others.length, arbitrary: fc.constant(usual) },
+    ...others.map((arbitrary) => ({ weight: 1, arbitrary })),
+  )
+}
+
 const wishes: fc.Arbitrary<Wish> = fc.record({
   tenantId: fc.constantFrom(...tenants),
-  pair: fc.constantFrom(...pairs),
+  kind: fc.constantFrom(
+    ...(['transfer', 'transfer', 'transfer', 'hold', 'hold', 'hold'] as const),
+    ...(['capture', 'capture', 'capture', 'release', 'refund', 'refund', 'refund'] as const),
+  ),
+  pairs: fc.oneof(
+    { weight: 3, arbitrary: fc.tuple(fc.constantFrom(...pairs)) },
+    {
+      weight: 1,
+      arbitrary: fc.array(fc.constantFrom(...pairs), { minLength: 2, maxLength: 3 }),
+    },
+  ),
   amount: largeOrSmall,
-  aim: fc.constantFrom('any' as const, 'any' as const, 'funds' as const, 'room' as const),
-  off: fc.constantFrom(-1n, 0n, 1n),
+  aim: fc.constantFrom('any' as const, 'any' as const, 'edge' as const, 'room' as const),
+  off: fc.constantFrom(-1n, 0n, 0n, 1n),
+  parent: fc.record({
+    of: fc.constantFrom(
+      ...(['recent', 'recent', 'fitting', 'fitting', 'ended', 'ended', 'any', 'missing'] as const),
+    ),
+    index: fc.nat({ max: 30 }),
+  }),
+  isFinal: mostly(false, fc.constant(true)),
+  condition: mostly<Wish['condition']>('none', fc.constantFrom('balance', 'version')),
+  retryFundsUntil: mostly<Date | null>(null, deadline),
+  executeBefore: mostly<Date | null>(null, deadline),
+  holdUntil: mostly(new Date('2026-01-02T00:00:00.000Z'), deadline, deadline),
+  isCanceled: mostly(false, fc.constant(true)),
 })
 
-/** Aims at the very edge: exactly the funds of the source, or the room of the destination, or one off. */
-function amountOf(wish: Wish, model: LedgerModel): bigint {
-  const [source, destination] = wish.pair
-  const room = MAX_AMOUNT - model.balanceOf(wish.tenantId, destination)
-  const edge = {
-    any: undefined,
-    funds: model.fundsOf(wish.tenantId, source),
-    room,
-  }[wish.aim]
-  const amount = edge === undefined ? wish.amount : edge + wish.off
+function within(amount: bigint): bigint {
   if (amount < 1n) return 1n
   return amount > MAX_AMOUNT ? MAX_AMOUNT : amount
 }
 
-function toCommands(
-  openingStates: readonly AccountState[],
-  drawn: readonly Wish[],
-): LedgerCommand[] {
-  const model = new LedgerModel(openingStates)
-  return drawn.map((wish, index) => {
-    const [source, destination] = wish.pair
-    const { tenantId } = wish
-    const amount = amountOf(wish, model)
-    const command = { tenantId, id: `transfer-${index}`, source, destination, amount }
-    model.settle(command)
-    return command
+/** Aims at the very edge: exactly the funds of the source, or the room of the destination, or one off. */
+function legOf(wish: Wish, pair: Wish['pairs'][number], model: LedgerModel): Leg {
+  const [source, destination] = pair
+  const room = MAX_AMOUNT - model.balanceOf(wish.tenantId, destination)
+  const edge = { any: undefined, edge: model.fundsOf(wish.tenantId, source), room }[wish.aim]
+  return { source, destination, amount: within(edge === undefined ? wish.amount : edge + wish.off) }
+}
+
+function conditionOf(wish: Wish, source: string, model: LedgerModel): Condition | null {
+  const { tenantId, condition, off } = wish
+  if (condition === 'none') return null
+  if (condition === 'version') return { sourceVersion: model.versionOf(tenantId, source) - off }
+  return { sourceBalanceAtLeast: model.balanceOf(tenantId, source) + off }
+}
+
+/** Aims at exactly what is left, or one off. Null takes all of it. */
+function amountOfChild(wish: Wish, remainder: bigint): bigint | null {
+  if (wish.aim === 'room') return null
+  return within(wish.aim === 'edge' ? remainder + wish.off : wish.amount / 4n)
+}
+
+function parentOf({ tenantId, kind, parent }: Wish, model: LedgerModel): ModelTransfer | undefined {
+  const kinds = kind === 'refund' ? ['transfer', 'capture'] : ['hold']
+  const all = model.transfers.filter((one) => one.tenantId === tenantId && kinds.includes(one.kind))
+  const fitting = all.filter(({ status }) => status === (kind === 'refund' ? 'succeeded' : 'held'))
+  const from = {
+    recent: fitting.slice(-1),
+    fitting,
+    ended: all.filter((one) => !fitting.includes(one) && one.status !== 'failed'),
+    any: all,
+    missing: [],
+  }[parent.of]
+  return from[parent.index % from.length]
+}
+
+function toCommand(wish: Wish, index: number, model: LedgerModel): LedgerCommand {
+  const { tenantId, kind, executeBefore, retryFundsUntil, isFinal, holdUntil } = wish
+  const base = { tenantId, id: `transfer-${index}`, executeBefore }
+  if (kind === 'transfer') {
+    const legs = wish.pairs.map((pair) => legOf(wish, pair, model))
+    const condition = legs.length > 1 ? null : conditionOf(wish, legs[0]?.source ?? '', model)
+    return { ...base, kind, legs, condition, retryFundsUntil }
+  }
+  if (kind === 'hold') {
+    const leg = legOf(wish, wish.pairs[0] ?? ['alice', 'merchant'], model)
+    const condition = conditionOf(wish, leg.source, model)
+    return { ...base, executeBefore: holdUntil, kind, leg, condition, retryFundsUntil, holdUntil }
+  }
+  const parent = parentOf(wish, model)
+  if (kind === 'release') return { ...base, kind, parentId: parent?.id ?? later(index) }
+  if (parent === undefined) {
+    const missing = { ...base, parentId: later(index), amount: null }
+    return kind === 'capture' ? { ...missing, kind, isFinal } : { ...missing, kind }
+  }
+  const parentId = parent.id
+  if (kind === 'capture') {
+    const amount = amountOfChild(wish, model.remainderOf(parent))
+    return { ...base, kind, parentId, amount, isFinal }
+  }
+  const remainder = sumOf(parent.legs) - model.refundedOf(parent)
+  const isWhole = parent.legs.length > 1
+  return { ...base, kind, parentId, amount: isWhole ? null : amountOfChild(wish, remainder) }
+}
+
+/** Nobody has it, or it comes later: which is the same for the one that builds on it. */
+function later(index: number): string {
+  return `transfer-${index + 2}`
+}
+
+type DrawnBatch = { wishes: readonly Wish[]; isSwept: boolean; now: Date }
+
+function toBatches(
+  accounts: readonly AccountState[],
+  holds: readonly ParentState[],
+  drawn: readonly DrawnBatch[],
+): Batch[] {
+  const model = new LedgerModel(accounts, holds)
+  let index = 0
+  let waiting: LedgerCommand[] = []
+  return drawn.map(({ wishes: wished, isSwept, now }): Batch => {
+    const canceled = wished
+      .filter((wish) => wish.isCanceled && (wish.kind === 'transfer' || wish.kind === 'hold'))
+      .map((wish) => {
+        const command = toCommand(wish, index, model)
+        index += 1
+        return { ...command, id: `canceled-${index}` }
+      })
+    for (const command of canceled) model.cancel(command)
+    const expiring = isSwept
+      ? model.transfers.filter(({ kind }) => kind === 'hold').map(({ id }) => id)
+      : []
+    model.sweep(expiring, now)
+    const commands: LedgerCommand[] = []
+    const again = waiting
+    waiting = []
+    const settle = (command: LedgerCommand) => {
+      commands.push(command)
+      if (model.settle(command, now).status === 'deferred') waiting.push(command)
+    }
+    for (const command of again) settle(command)
+    for (const wish of wished.filter(({ isCanceled }) => !isCanceled)) {
+      settle(toCommand(wish, index, model))
+      index += 1
+    }
+    return { canceled, expiring, commands, now }
   })
 }
 
@@ -175,18 +418,24 @@ export const histories: fc.Arbitrary<History> = fc
     openings: fc.tuple(
       ...tenants.flatMap((tenantId) => accountIds.map((id) => openings(tenantId, id))),
     ),
-    wishes: fc.array(wishes, { minLength: 1, maxLength: 30 }),
-    cuts: fc.array(fc.nat({ max: 30 }), { maxLength: 4 }),
-    times: fc.array(moment, { minLength: 6, maxLength: 6 }),
+    holds: fc.array(openingHolds, { minLength: 8, maxLength: 8 }),
+    batches: fc.array(
+      fc.record({
+        wishes: fc.array(wishes, { minLength: 1, maxLength: 10 }),
+        isSwept: mostly(false, fc.constant(true), fc.constant(true)),
+        now: moment,
+      }),
+      { minLength: 1, maxLength: 5, size: 'max' },
+    ),
   })
   .map((drawn): History => {
-    const commands = toCommands(drawn.openings, drawn.wishes)
-    const edges = [...new Set([0, ...drawn.cuts, commands.length])]
-      .filter((edge) => edge <= commands.length)
-      .toSorted((a, b) => a - b)
-    const batches = edges.slice(1).map((end, index) => ({
-      commands: commands.slice(edges[index], end),
-      now: drawn.times[index] ?? new Date('2026-01-01T00:00:00.000Z'),
-    }))
-    return { openings: drawn.openings, batches }
+    const holds = drawn.openings.flatMap((account, index) => {
+      const hold = drawn.holds[index]
+      return hold === undefined ? [] : toOpeningHold(account, hold)
+    })
+    return {
+      openings: drawn.openings,
+      holds,
+      batches: toBatches(drawn.openings, holds, drawn.batches),
+    }
   })

@@ -35,7 +35,7 @@ export const idempotencySections: readonly Section[] = [
       'Send it as the header `Idempotency-Key`, or as the query parameter `idempotency_key` where headers cannot be set. Both with the same key are accepted, both with different keys are not.',
       `It has 1 to ${MAX_KEY_LENGTH} visible ASCII characters without comma, backslash and double quote. It is never cut: a longer one is refused.`,
       'A quoted structured-field string `"K"` is the same key as the bare `K`, with the quotation marks not counted. Case matters: `abc` and `ABC` are two keys.',
-      '`POST /v1/transfers` requires a key. `POST /v1/accounts` takes one. Canceling is safe to repeat by itself: it needs no key and uses none up, but refuses one that was used for another request. On `GET` a key is ignored.',
+      'Every `POST` that makes a transfer or a batch requires a key: `POST /v1/transfers`, its `/capture`, `/release` and `/refund`, and `POST /v1/transfer-batches`. With `dry_run=true` they need none and use none up. `POST /v1/accounts` takes one. Canceling is safe to repeat by itself: it needs no key and uses none up, but refuses one that was used for another request. On `GET` a key is ignored.',
       'Make one key for each payment that you intend, store it with the payment, and send it with every try. A random UUID is a good key. Or let the server make one with `POST /v1/idempotency-keys`.',
     ],
   },
@@ -70,6 +70,14 @@ export const idempotencySections: readonly Section[] = [
       'A default that is spelled out, or `null` in place of a member left out, makes another request. So does another form of the same Unicode text.',
       'Query parameters, `Prefer`, `User-Agent` and all other headers do not count.',
       'Another request under the same key is answered with `422 idempotency_key_reused` at once, and nothing is done.',
+    ],
+  },
+  {
+    heading: 'Batches',
+    points: [
+      'A batch has a key, and so has each of its transfers. A transfer that is sent without an `idempotency_key` gets the key of the batch, a comma and its index: `payroll-2026-01,0`. No client can send such a key, since a comma is not allowed.',
+      'A transfer with an `idempotency_key` of its own means the same as if it had been sent alone. Where the same request was accepted before, the batch has that transfer, marked with `replayed: true`; in a batch with `"atomic": true` this is `422`, since it could not be all or none.',
+      'Where the key of one transfer belongs to another request, the whole batch is answered with `422 idempotency_key_reused` and nothing of it is accepted. `param` points to the key.',
     ],
   },
   {

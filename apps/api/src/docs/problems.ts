@@ -47,7 +47,7 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     example: { detail: 'Move its balance and end its holds first.', param: '/status' },
   },
   account_not_found: {
-    what: 'The transfer names an account that does not exist. `param` says which of the two.',
+    what: 'The transfer names an account that does not exist. `param` points to the member that names it.',
     why: 'Account ids belong to one tenant: an account of another tenant, or of live mode while you use a test key, is answered exactly like one that never was.',
     now: 'Compare the id with the one that `POST /v1/accounts` returned, and check that you use the API key of the same tenant.',
     retry: 'corrected',
@@ -63,7 +63,7 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
   body_too_large: {
     what: 'The body of the request is larger than is accepted here. The rest of it was not read and the connection was closed.',
     why: 'Every request has a limit, so that one client cannot use up the memory of the server.',
-    now: 'Send a smaller body: fewer or shorter pairs of metadata, a shorter description.',
+    now: 'Send a smaller body: fewer or shorter pairs of metadata, a shorter description, a batch in several parts. A batch may have 8 MB, every other body 64 KB.',
     retry: 'corrected',
     example: { detail: 'Send at most 65536 bytes.' },
   },
@@ -87,6 +87,13 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     now: 'Send fewer or shorter headers. Often a cookie that has nothing to do with this API is the reason, or a proxy that adds its headers again and again.',
     retry: 'corrected',
     example: { detail: 'Send at most 100 headers.' },
+  },
+  hold_already_held: {
+    what: 'You wanted to cancel a hold that reserves its amount already.',
+    why: 'Canceling is for what has not been carried out. What a hold reserves is given back by a transfer of its own, so that there is a trace of it.',
+    now: 'Give back what is left with `POST /v1/transfers/{id}/release`, under a key of its own.',
+    retry: 'never',
+    example: { detail: 'Release the hold instead.' },
   },
   idempotency_in_flight: {
     what: 'Another request with the same idempotency key was still being accepted when yours had waited for two seconds.',
@@ -269,12 +276,33 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     retry: 'corrected',
     example: { detail: 'Use GET, HEAD, POST.' },
   },
+  not_capturable: {
+    what: 'You wanted to capture something that is no hold.',
+    why: 'A capture moves what a hold has reserved. What a transfer is never changes, so this is known before anything is accepted.',
+    now: 'Name the hold: the transfer that was sent with `"hold": true`. Its captures, and plain transfers, have moved their money already.',
+    retry: 'corrected',
+    example: { detail: 'This is a transfer: only a hold can be captured.' },
+  },
   not_found: {
     what: 'There is no such route, or what the path names does not exist for you.',
     why: 'What belongs to another tenant is answered exactly like what never was, so that an answer tells nothing about others.',
     now: 'Compare the path and the id with what the API returned, and check that you use the API key of the same tenant and mode.',
     retry: 'corrected',
     example: { detail: 'There is no such transfer.' },
+  },
+  not_refundable: {
+    what: 'You wanted to refund a hold, a release or a refund.',
+    why: 'Only `transfer` and `capture` move money towards somebody who can send it back. What a transfer is never changes, so this is known before anything is accepted.',
+    now: 'Refund the capture instead of its hold. To give back what a hold still reserves, release it. To undo a refund, send a new transfer.',
+    retry: 'corrected',
+    example: { detail: 'This is a hold: refund a transfer or capture.' },
+  },
+  not_releasable: {
+    what: 'You wanted to release something that is no hold.',
+    why: 'A release gives back what a hold still reserves. What a transfer is never changes, so this is known before anything is accepted.',
+    now: 'Name the hold: the transfer that was sent with `"hold": true`. If money has moved already, refund that transfer or capture.',
+    retry: 'corrected',
+    example: { detail: 'This is a capture: only a hold can be released.' },
   },
   overdraft_in_use: {
     what: 'The new overdraft limit is lower than what the account has overdrawn already.',
@@ -289,6 +317,20 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     now: 'Wait for the seconds in `Retry-After`, then send the same request again.',
     retry: 'same',
     example: { detail: 'Too much is in progress: send the same request again later.' },
+  },
+  part_of_atomic_batch: {
+    what: 'You wanted to cancel one transfer of a batch that was sent with `"atomic": true`.',
+    why: 'Such a batch is carried out all or none. Without one of its transfers it would be another batch than the one that was accepted.',
+    now: 'Let the batch settle, and refund the transfer afterwards. A batch is carried out as soon as its `execute_at` has come, and not any more after its `expires_at`.',
+    retry: 'never',
+    example: { detail: 'Its batch is settled all or none.' },
+  },
+  partial_refund: {
+    what: 'You wanted to refund a part of a transfer that has several legs.',
+    why: 'Several legs have several amounts, even several currencies: one amount does not say what of each should go back.',
+    now: 'Leave `amount` out to refund the whole of it, or send a new transfer with what should go back.',
+    retry: 'corrected',
+    example: { detail: 'Leave the amount out.', param: '/amount' },
   },
   reference_taken: {
     what: 'Another account of yours has this reference already.',
@@ -305,7 +347,7 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     example: { detail: 'Send a request within 9 s.' },
   },
   same_account: {
-    what: 'Source and destination of the transfer are the same account.',
+    what: 'Source and destination of the transfer, or of one of its legs, are the same account.',
     why: 'Such a transfer would move nothing, and is most often a mistake.',
     now: 'Name two different accounts.',
     retry: 'corrected',
@@ -323,7 +365,7 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
   transfer_already_settled: {
     what: 'You wanted to cancel a transfer that was settled before.',
     why: 'A settled transfer never changes. Cancel and settlement exclude each other: exactly one of them wins.',
-    now: 'Read the transfer to see how it ended. If the money should go back, send a transfer in the other direction.',
+    now: 'Read the transfer to see how it ended. If the money should go back, send it with `POST /v1/transfers/{id}/refund`.',
     retry: 'never',
     example: { detail: 'The transfer is settled already: succeeded.' },
   },

@@ -10,6 +10,7 @@ const exposedHeaders = [
   'Preference-Applied',
   'request-id',
   'Retry-After',
+  'Link',
 ].join(', ')
 
 const preflightHeaders = {

@@ -1,11 +1,21 @@
 import { z } from 'zod'
 import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { refusalMessages } from '@payonce/core/refusals'
+import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
 import { idPattern, MAX_METADATA_PAIRS } from '../schemas.ts'
 import { problems } from '../problem.ts'
 import type { IdKind } from '@payonce/core/ids'
-import type { TransferStatus } from '@payonce/core/transfers/transfer'
-import type { viewAccount, viewEntry, viewTransfer, viewTrialBalance } from '../views.ts'
+import type { TimelineStep } from '@payonce/core/transfers/timeline'
+import type { Kind, TransferStatus } from '@payonce/core/transfers/transfer'
+import type {
+  viewAcceptedBatch,
+  viewAccount,
+  viewBatch,
+  viewDryRun,
+  viewEntry,
+  viewTransfer,
+  viewTrialBalance,
+} from '../views.ts'
 
 /*
  * The answers, as /openapi.json shows them. Nothing is validated with these schemas while serving;
@@ -54,15 +64,39 @@ const Account = z.strictObject({
 
 /** Total, so that a new status does not compile until it is explained. */
 const statuses: Readonly<Record<TransferStatus, string>> = {
+  scheduled: 'accepted durably, and waiting for its `execute_at`',
   queued: 'accepted durably, and about to be settled',
-  succeeded: 'the money has moved',
+  held: 'the amount of this hold is reserved, and may be captured or released',
+  succeeded: 'the money has moved; of a hold, all that was left of it was captured',
   failed: 'the ledger has refused it, as `failure` tells; no money has moved',
   canceled: 'it was canceled before it was settled; no money has moved',
+  expired:
+    'its `expires_at` came before it was carried out, or, of a hold, before all of it was captured or released',
+  released: 'what was left of this hold was given back to its source',
 }
 
-const meaningOfStatuses = Object.entries(statuses)
-  .map(([status, meaning]) => `\`${status}\`: ${meaning}.`)
-  .join(' ')
+/** Total, so that a new kind does not compile until it is explained. */
+const kinds: Readonly<Record<Kind, string>> = {
+  transfer: 'moves money',
+  hold: 'reserves an amount on its source',
+  capture: 'moves what its parent, a hold, has reserved',
+  release: 'gives back what its parent, a hold, still reserves',
+  refund: 'sends back what its parent, a transfer or capture, has moved',
+}
+
+function meaningOf(words: Readonly<Record<string, string>>): string {
+  return Object.entries(words)
+    .map(([word, meaning]) => `\`${word}\`: ${meaning}.`)
+    .join(' ')
+}
+
+const status = z.enum(Object.keys(statuses) as TransferStatus[])
+const kind = z.enum(Object.keys(kinds) as Kind[])
+
+/** Every member that a view may give: one that is left out here does not compile. */
+type MembersOf<View extends (...input: never[]) => object> = z.ZodObject<
+  Readonly<Record<keyof ReturnType<View>, z.ZodType>>
+>
 
 const Refusal = z.strictObject({
   code: z
@@ -71,23 +105,175 @@ const Refusal = z.strictObject({
   message: z.string(),
 })
 
-const Transfer = z.strictObject({
-  id: id('transfer'),
-  object: z.literal('transfer'),
-  kind: z.literal('transfer'),
-  status: z.enum(Object.keys(statuses) as TransferStatus[]).describe(meaningOfStatuses),
+const Leg = z.strictObject({
   source: id('account'),
   destination: id('account'),
   amount: amount.describe('In minor units.'),
   currency,
+})
+
+const executeAt = time.describe('When it is carried out; left out where that is at once.')
+
+const Transfer = z.strictObject({
+  id: id('transfer'),
+  object: z.literal('transfer'),
+  kind: kind.describe(meaningOf(kinds)),
+  status: status.describe(meaningOf(statuses)),
+  source: id('account').nullable().describe('Null where there are `legs`.'),
+  destination: id('account').nullable().describe('Null where there are `legs`.'),
+  amount: amount
+    .nullable()
+    .describe(
+      'In minor units. Null where there are `legs`, and in a capture, release or refund that takes all that is left and has not been carried out.',
+    ),
+  currency: currency.nullable().describe('Null where there are `legs`.'),
+  legs: z
+    .array(Leg)
+    .optional()
+    .describe('The movements of a transfer that has several, in their order.'),
   description: z.string().nullable(),
   metadata,
   idempotency_key: z.string().describe('The key under which it was accepted.'),
-  parent: z.null().describe('The transfer that this one follows upon: none yet.'),
+  parent: id('transfer')
+    .nullable()
+    .describe('The hold, transfer or capture that a capture, release or refund builds on.'),
+  captured_amount: count.optional().describe('Of a hold: what was captured of it.'),
+  refunded_amount: count
+    .optional()
+    .describe('Of a transfer without `legs`, and of a capture: what was refunded of it.'),
+  execute_at: executeAt.optional(),
+  expires_at: time
+    .optional()
+    .describe(
+      'When it is given up, where it is not carried out by then; of a hold, also when what is left is released.',
+    ),
   failure: Refusal.nullable().describe('Why the ledger has refused it; null unless `failed`.'),
   created_at: time.describe('When it was accepted.'),
   settled_at: time.nullable().describe('When it was settled; null until then.'),
-}) satisfies z.ZodType<Omit<ReturnType<typeof viewTransfer>, 'failure'>>
+}) satisfies MembersOf<typeof viewTransfer>
+
+const batchHead = {
+  id: id('batch'),
+  object: z.literal('transfer_batch'),
+  atomic: z.boolean().describe('Whether all or none of it is carried out.'),
+  idempotency_key: z.string().describe('The key under which it was accepted.'),
+  execute_at: executeAt.optional(),
+  expires_at: time
+    .optional()
+    .describe('When a transfer is given up that has no `expires_at` of its own.'),
+  created_at: time.describe('When it was accepted.'),
+  total: z.int().min(1).max(MAX_BATCH_ITEMS).describe('How many transfers it has.'),
+}
+
+const itemHead = {
+  index: count.describe('The place in the request, from 0.'),
+  id: id('transfer'),
+  idempotency_key: z.string().describe('The key of this transfer alone.'),
+  replayed: z
+    .literal(true)
+    .optional()
+    .describe('The transfer was accepted before, by another request with this key.'),
+}
+
+const AcceptedBatch = z.strictObject({
+  ...batchHead,
+  transfers: z.array(z.strictObject(itemHead)),
+}) satisfies MembersOf<typeof viewAcceptedBatch>
+
+const Batch = z.strictObject({
+  ...batchHead,
+  is_settled: z.boolean().describe('Whether none of its transfers is scheduled or queued.'),
+  counts: z.partialRecord(status, z.int().min(1)).describe('How many transfers have each status.'),
+  transfers: z.array(
+    z.strictObject({
+      ...itemHead,
+      status,
+      failure: Refusal.nullable().describe('Why the ledger has refused it; null unless `failed`.'),
+    }),
+  ),
+}) satisfies MembersOf<typeof viewBatch>
+
+const DryRun = z.strictObject({
+  object: z.literal('dry_run'),
+  transfers: z
+    .array(Transfer)
+    .describe('The transfers as they would be. Their ids are none: nothing was stored.'),
+  accounts: z
+    .array(
+      z.strictObject({
+        id: id('account'),
+        balance: money,
+        held: count,
+        available: money,
+        version: count,
+      }),
+    )
+    .describe('The accounts that would change, as they would be afterwards.'),
+}) satisfies MembersOf<typeof viewDryRun>
+
+/** Total, so that a new step does not compile until it is described. */
+const steps = {
+  accepted: z
+    .strictObject({ type: z.literal('accepted'), at: time, idempotency_key: z.string() })
+    .describe('It was stored durably.'),
+  due: z
+    .strictObject({ type: z.literal('due'), at: time })
+    .describe('Its `execute_at`, where that is later.'),
+  attempted: z
+    .strictObject({
+      type: z.literal('attempted'),
+      at: time,
+      attempt: z.int().min(1),
+      worker: z.string().describe('Names the process that tried.'),
+      code: z.string().describe('Why it was not settled.'),
+    })
+    .describe('It was tried, and put aside to be tried again. The first 100 attempts are told.'),
+  next_attempt: z
+    .strictObject({ type: z.literal('next_attempt'), at: time, reason: z.string() })
+    .describe('When it is tried again, at the latest.'),
+  settled: z
+    .strictObject({
+      type: z.literal('settled'),
+      at: time,
+      status,
+      settlement: z.uuid().describe('What was settled in one transaction has one of these.'),
+    })
+    .describe('It was settled; of a hold, `status` is the present one.'),
+  child_settled: z
+    .strictObject({
+      type: z.literal('child_settled'),
+      at: time,
+      id: id('transfer'),
+      kind,
+      status,
+    })
+    .describe('A capture, release or refund of it was settled.'),
+} satisfies Readonly<Record<TimelineStep['type'], z.ZodType>>
+
+const Timeline = z.strictObject({
+  object: z.literal('timeline'),
+  data: z
+    .array(
+      z.discriminatedUnion('type', [
+        steps.accepted,
+        steps.due,
+        steps.attempted,
+        steps.next_attempt,
+        steps.settled,
+        steps.child_settled,
+      ]),
+    )
+    .describe('In the order of time.'),
+})
+
+const Balance = z.strictObject({
+  object: z.literal('balance'),
+  account: id('account'),
+  currency,
+  balance: money.describe('The sum of all entries up to `at`, in minor units.'),
+  seq: count.describe('The last entry that is counted; 0 where there is none.'),
+  at: time,
+})
 
 const Entry = z.strictObject({
   object: z.literal('entry'),
@@ -126,7 +312,7 @@ const IdempotencyKey = z.strictObject({
   expires_at: time.nullable().describe('For an unused key: a used one never expires.'),
   replays: count.describe('How often it was answered again, as far as was counted.'),
   resource: z
-    .strictObject({ object: z.enum(['transfer', 'account']), id: z.string() })
+    .strictObject({ object: z.enum(['transfer', 'transfer_batch', 'account']), id: z.string() })
     .nullable()
     .describe('What it made; null for an unused key.'),
 })
@@ -153,6 +339,7 @@ const Problem = z
       .boolean()
       .describe('Whether the same request, with the same key, may succeed when sent again.'),
     transfer: id('transfer').optional().describe('What a reused key made.'),
+    batch: id('batch').optional().describe('What a reused key made.'),
     account: id('account').optional().describe('What a reused key made.'),
     differing_members: z
       .array(z.string())
@@ -173,15 +360,21 @@ const Readiness = z.strictObject({
 
 /** Their names are the names of components in /openapi.json. */
 export const answers = {
+  AcceptedBatch,
   Account,
   AccountList: listOf(Account),
+  Balance,
+  Batch,
+  DryRun,
   Entry,
   EntryList: listOf(Entry),
   Health,
   IdempotencyKey,
+  Leg,
   Problem,
   Readiness,
   Refusal,
+  Timeline,
   Transfer,
   TransferList: listOf(Transfer),
   TrialBalance,

@@ -2,7 +2,7 @@ import { idPattern } from '../schemas.ts'
 import { problems, type ProblemCode } from '../problem.ts'
 import { keyInQuery, requestHeaders, type AnswerHeader } from './headers.ts'
 import { problemsOf, type Answer, type Operation, type PathParameter } from './operation.ts'
-import { queries, type QueryName } from './requests.ts'
+import { metadataInQuery, queries, type QueryName } from './requests.ts'
 import { reference, toJsonSchema } from './schemas.ts'
 
 /** One operation in words of OpenAPI. */
@@ -35,10 +35,12 @@ type Parameter = {
   description: string
   schema: object
   example?: unknown
+  style?: 'deepObject'
+  explode?: boolean
 }
 
 function describeParameters(operation: Operation): Parameter[] {
-  const { pathParameters = {}, query, headers = [], idempotencyKey } = operation
+  const { pathParameters = {}, query, headers = [], idempotencyKey, filtersByMetadata } = operation
   return [
     ...Object.entries(pathParameters).map(([name, value]) => inPath(name, value)),
     ...(idempotencyKey === undefined ? [] : keyParameters(idempotencyKey)),
@@ -48,6 +50,7 @@ function describeParameters(operation: Operation): Parameter[] {
       required: false,
     })),
     ...(query === undefined ? [] : inQuery(query)),
+    ...(filtersByMetadata === true ? [metadataInQuery] : []),
   ]
 }
 
@@ -84,30 +87,53 @@ function describeBody({ body }: Operation) {
 }
 
 /** A named schema brings an example along; `example` is one that fits this place better. */
-function contentOf(schema: string, example?: unknown) {
-  return { schema: reference(schema), ...(example === undefined ? {} : { example }) }
+function contentOf(schema: string | readonly string[], example?: unknown) {
+  const names = [schema].flat()
+  const [only] = names
+  return {
+    schema:
+      only !== undefined && names.length === 1 ? reference(only) : { oneOf: names.map(reference) },
+    ...(example === undefined ? {} : { example }),
+  }
 }
 
 type Response = { description: string; headers: object; content?: object }
 
 function describeAnswers({ answers }: Operation): Record<string, Response> {
+  const statuses = new Set(answers.map(({ status }) => status))
   return Object.fromEntries(
-    answers.map((answer) => [
-      answer.status,
-      {
-        description: answer.description,
-        headers: describeHeaders(answer),
-        ...describeContent(answer),
-      },
+    [...statuses].map((status) => [
+      status,
+      describeResponse(answers.filter((answer) => answer.status === status)),
     ]),
   )
 }
 
-function describeContent({ content }: Answer) {
-  if (content === undefined) return {}
-  return 'schema' in content
-    ? { content: { 'application/json': contentOf(content.schema, content.example) } }
-    : { content: { [content.mediaType]: {} } }
+/** The answers of one status are one response: which of them it is, each says itself. */
+function describeResponse(answers: readonly Answer[]): Response {
+  const content = describeContent(answers)
+  return {
+    description: answers.map(({ description }) => description).join('\n\n'),
+    headers: Object.assign({}, ...answers.map(describeHeaders)) as object,
+    ...(Object.keys(content).length === 0 ? {} : { content }),
+  }
+}
+
+function describeContent(answers: readonly Answer[]): object {
+  const contents = answers.flatMap(({ content = [] }) => content)
+  const json = contents.filter((content) => 'schema' in content)
+  const others = contents.filter((content) => 'mediaType' in content)
+  const example = json.find((content) => content.example !== undefined)?.example
+  const schemas = json.map(({ schema }) => schema)
+  return {
+    ...(json.length === 0 ? {} : { 'application/json': contentOf(schemas, example) }),
+    ...Object.fromEntries(
+      others.map((other) => [
+        other.mediaType,
+        other.example === undefined ? {} : { schema: { type: 'string' }, example: other.example },
+      ]),
+    ),
+  }
 }
 
 type Headers = Pick<Answer, 'headers' | 'optionalHeaders'>

@@ -8,7 +8,7 @@ import { operations } from './operations.ts'
 import { namedSchemas } from './schemas.ts'
 
 /** The version of the contract: it rises with what clients can see. */
-const contractVersion = '0.1.0'
+const contractVersion = '0.2.0'
 
 /** The OpenAPI 3.1 document of this API. `publicUrl` is what clients call the server. */
 export function createDocument({ publicUrl }: { publicUrl: string }) {
@@ -52,7 +52,7 @@ function introduction(publicUrl: string): string {
   const beforeRoutes = problemsBeforeOperations.map((code) => `\`${code}\``).join(', ')
   return [
     'Amounts are whole numbers of minor units (`1250` is 12.50 EUR), from 1 to 9007199254740991, beside a currency of ISO 4217. Ids are prefixed and sort by time. Times are RFC 3339 in UTC. Members that are not described here are refused.',
-    `**Idempotency.** A \`POST\` that moves money needs an \`Idempotency-Key\`. ${idempotencySummary} [More about idempotency](${publicUrl}/docs/idempotency).`,
+    `**Idempotency.** A \`POST\` that makes a transfer or a batch needs an \`Idempotency-Key\`. ${idempotencySummary} [More about idempotency](${publicUrl}/docs/idempotency).`,
     `**Problems.** Errors are \`application/problem+json\` (RFC 9457) with a stable \`code\`, whose page stands at \`type\`; \`retryable\` says whether the same request may succeed when it is sent again. Requests that reach no route are answered in the same form: ${beforeRoutes} and \`not_found\`. [All problems](${publicUrl}/problems).`,
     `**Refusals.** What the ledger refuses is no error, but the result of a transfer that ends as \`failed\`. [All refusals](${publicUrl}/docs/refusals).`,
     'Every answer has a `request-id`. Lists have a `next_cursor` while there is more.',
@@ -62,6 +62,7 @@ function introduction(publicUrl: string): string {
 function documentationOf(tag: Tag, publicUrl: string) {
   const pages: Partial<Record<Tag, [path: string, description: string]>> = {
     Transfers: ['/docs/refusals', 'What the ledger refuses, and why'],
+    Batches: ['/docs/idempotency', 'The keys of a batch and of its transfers'],
     'Idempotency keys': ['/docs/idempotency', 'Idempotency in full'],
     Service: ['/docs/failure-policies', 'What is retried, passed on and ignored'],
     Documentation: ['/problems', 'Every problem'],

@@ -1,3 +1,4 @@
+import { stringify } from 'csv-stringify/sync'
 import type { z } from 'zod'
 import type { answers, AnswerName } from './answers.ts'
 import type { bodies, BodyName } from './requests.ts'
@@ -7,6 +8,7 @@ import type { bodies, BodyName } from './requests.ts'
 const alice = 'acc_0190f0e000007000800000000000a11c'
 const merchant = 'acc_0190f0e000007000800000000000ca5e'
 const transferId = 'tr_0190f0e0d80070008000000000000001'
+const batchId = 'tb_0190f0e0d80070008000000000000b01'
 const key = 'order-4711-payment'
 const acceptedAt = '2026-01-31T12:00:00.123Z'
 const settledAt = '2026-01-31T12:00:00.137Z'
@@ -41,6 +43,7 @@ const settled: z.infer<typeof answers.Transfer> = {
   metadata: { order: '4711' },
   idempotency_key: key,
   parent: null,
+  refunded_amount: 0,
   failure: null,
   created_at: acceptedAt,
   settled_at: settledAt,
@@ -55,6 +58,70 @@ export const queuedTransfer: z.infer<typeof answers.Transfer> = {
 
 export const canceledTransfer: z.infer<typeof answers.Transfer> = { ...settled, status: 'canceled' }
 
+/** What a capture, release or refund of this transfer is answered with at its acceptance. */
+export function queuedChild(
+  kind: 'capture' | 'release' | 'refund',
+): z.infer<typeof answers.Transfer> {
+  const { refunded_amount: refunded, ...transfer } = queuedTransfer
+  const [source, destination] = kind === 'refund' ? [merchant, alice] : [alice, merchant]
+  return {
+    ...transfer,
+    id: 'tr_0190f0e0d80070008000000000000002',
+    kind,
+    source,
+    destination,
+    amount: kind === 'release' ? null : 500,
+    description: null,
+    metadata: {},
+    idempotency_key: `${key}-${kind}`,
+    parent: transferId,
+    ...(kind === 'capture' ? { refunded_amount: refunded } : {}),
+  }
+}
+
+const acceptedBatch: z.infer<typeof answers.AcceptedBatch> = {
+  id: batchId,
+  object: 'transfer_batch',
+  atomic: false,
+  idempotency_key: 'payroll-2026-01',
+  created_at: acceptedAt,
+  total: 2,
+  transfers: [
+    {
+      index: 0,
+      id: 'tr_0190f0e0d80070008000000000000003',
+      idempotency_key: 'payroll-2026-01,0',
+    },
+    { index: 1, id: transferId, idempotency_key: key, replayed: true },
+  ],
+}
+
+const batch: z.infer<typeof answers.Batch> = {
+  ...acceptedBatch,
+  is_settled: true,
+  counts: { failed: 1, succeeded: 1 },
+  transfers: [
+    {
+      index: 0,
+      id: 'tr_0190f0e0d80070008000000000000003',
+      idempotency_key: 'payroll-2026-01,0',
+      status: 'failed',
+      failure: {
+        code: 'insufficient_funds',
+        message: 'The source has less available than the amount.',
+      },
+    },
+    {
+      index: 1,
+      id: transferId,
+      idempotency_key: key,
+      replayed: true,
+      status: 'succeeded',
+      failure: null,
+    },
+  ],
+}
+
 const entry: z.infer<typeof answers.Entry> = {
   object: 'entry',
   account: alice,
@@ -64,6 +131,31 @@ const entry: z.infer<typeof answers.Entry> = {
   currency: 'EUR',
   balance_after: 98_750,
   created_at: settledAt,
+}
+
+/** The entry as a page of CSV. */
+export const csvExample = stringify([entry], { header: true })
+
+const newTransfer = {
+  source: alice,
+  destination: merchant,
+  amount: 1_250,
+  currency: 'EUR',
+  description: 'Order 4711',
+  metadata: { order: '4711' },
+}
+
+const newMultiLegTransfer = {
+  legs: [
+    { source: alice, destination: merchant, amount: 1_250, currency: 'EUR' },
+    {
+      source: merchant,
+      destination: 'acc_0190f0e00000700080000000000fee00',
+      amount: 25,
+      currency: 'EUR',
+    },
+  ],
+  description: 'Order 4711 with its fee',
 }
 
 function listOf<Item>(...data: Item[]) {
@@ -78,14 +170,19 @@ export const bodyExamples: { [Name in BodyName]: z.input<(typeof bodies)[Name]['
     metadata: { segment: 'retail' },
   },
   AccountChange: { name: 'Alice Example', metadata: { segment: null } },
-  NewTransfer: {
-    source: alice,
-    destination: merchant,
-    amount: 1_250,
-    currency: 'EUR',
-    description: 'Order 4711',
-    metadata: { order: '4711' },
+  NewTransfer: newTransfer,
+  NewMultiLegTransfer: newMultiLegTransfer,
+  NewBatch: {
+    transfers: [
+      { ...newTransfer, amount: 98_000 },
+      { ...newTransfer, idempotency_key: key },
+    ],
   },
+  NewBatchItem: { ...newTransfer, idempotency_key: key },
+  NewMultiLegBatchItem: newMultiLegTransfer,
+  CaptureRequest: { amount: 500, final: true },
+  RefundRequest: { amount: 500 },
+  ReleaseRequest: {},
   NewIdempotencyKey: { purpose: 'POST /v1/transfers' },
   Nothing: {},
 }
@@ -93,8 +190,26 @@ export const bodyExamples: { [Name in BodyName]: z.input<(typeof bodies)[Name]['
 export const answerExamples: {
   [Name in Exclude<AnswerName, 'Problem'>]: z.infer<(typeof answers)[Name]>
 } = {
+  AcceptedBatch: acceptedBatch,
   Account: account,
   AccountList: listOf(account),
+  Balance: {
+    object: 'balance',
+    account: alice,
+    currency: 'EUR',
+    balance: 98_750,
+    seq: 7,
+    at: '2026-02-01T00:00:00.000Z',
+  },
+  Batch: batch,
+  DryRun: {
+    object: 'dry_run',
+    transfers: [{ ...settled, idempotency_key: '' }],
+    accounts: [
+      { id: alice, balance: 98_750, held: 0, available: 98_750, version: 7 },
+      { id: merchant, balance: 1_250, held: 0, available: 1_250, version: 1 },
+    ],
+  },
   Entry: entry,
   EntryList: listOf(entry),
   Health: { status: 'ok' },
@@ -108,10 +223,30 @@ export const answerExamples: {
     replays: 2,
     resource: { object: 'transfer', id: transferId },
   },
+  Leg: { source: alice, destination: merchant, amount: 1_250, currency: 'EUR' },
   Readiness: { status: 'ready', database: 'up', queue: 'up', queue_backend: 'redis' },
   Refusal: {
     code: 'insufficient_funds',
     message: 'The source has less available than the amount.',
+  },
+  Timeline: {
+    object: 'timeline',
+    data: [
+      { type: 'accepted', at: acceptedAt, idempotency_key: key },
+      {
+        type: 'attempted',
+        at: '2026-01-31T12:00:00.130Z',
+        attempt: 1,
+        worker: 'worker-1',
+        code: 'insufficient_funds',
+      },
+      {
+        type: 'settled',
+        at: settledAt,
+        status: 'succeeded',
+        settlement: '0190f0e0-d800-7000-8000-0000000005e7',
+      },
+    ],
   },
   Transfer: settled,
   TransferList: listOf(settled),

@@ -18,7 +18,7 @@ export const answerHeaders = {
     example: 'true',
   },
   link: {
-    description: 'Where the documentation of this problem is.',
+    description: 'Where the documentation of this problem is, or the next page of this CSV.',
     schema: { type: 'string' },
     example: '<https://payonce.example/problems/idempotency_key_missing>; rel="describedby"',
   },

@@ -20,9 +20,13 @@ export type Operation = {
   /** What stands in the path behind a colon. */
   pathParameters?: Readonly<Record<string, PathParameter>>
   query?: QueryName
+  /** Whether pairs of metadata may stand in the query. */
+  filtersByMetadata?: true
   headers?: readonly RequestHeader[]
   idempotencyKey?: 'required' | 'optional'
-  body?: { schema: BodyName; mayBeEmpty?: true }
+  /** Of several schemas, a body fits exactly one. */
+  body?: { schema: BodyName | readonly BodyName[]; mayBeEmpty?: true }
+  /** Of several with one status, the request decides which it is. */
   answers: readonly Answer[]
   /** The problems of its own, besides those that follow from the rest: see `problemsOf`. */
   problems: readonly ProblemCode[]
@@ -40,12 +44,13 @@ export type Answer = {
 }
 
 type JsonContent = { schema: AnswerName; example?: unknown }
-type OtherContent = { mediaType: string }
+type OtherContent = { mediaType: string; example?: string }
 
 export type PathParameter = { description: string; id?: IdKind; example: string }
 
 export const tags = {
   Transfers: 'Money on its way: accepted at once, settled by a worker, never twice.',
+  Batches: 'Many transfers in one request: each by itself, or all or none.',
   Accounts: 'Places for money in one currency, with every entry that has ever touched them.',
   'Idempotency keys': 'Keys made by the server, and what became of any key.',
   Ledger: 'Proof that no money appears or vanishes.',

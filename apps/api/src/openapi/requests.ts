@@ -1,12 +1,21 @@
 import {
+  acceptanceQuery,
   accountChange,
   accountQuery,
+  balanceQuery,
+  captureRequest,
   emptyBody,
   entryQuery,
   keyPurpose,
   keyQuery,
   newAccount,
+  newBatch,
+  newBatchItem,
+  newMultiLegBatchItem,
+  newMultiLegTransfer,
   newTransfer,
+  refundRequest,
+  releaseRequest,
   transferQuery,
 } from '../schemas.ts'
 import type { z } from 'zod'
@@ -21,14 +30,56 @@ type Members<Schema extends z.ZodType> = Readonly<Record<keyof z.input<Schema> &
 export type DescribedSchema = {
   schema: z.ZodType
   members: Readonly<Record<string, string>>
+  /** For a list whose items are validated one by one: the names of the schemas that they may have. */
+  itemsOf?: Readonly<Record<string, readonly string[]>>
 }
 
-function described<Schema extends z.ZodType>(schema: Schema, members: Members<Schema>) {
-  return { schema, members } satisfies DescribedSchema
+function described<Schema extends z.ZodType>(
+  schema: Schema,
+  members: Members<Schema>,
+  more: Pick<DescribedSchema, 'itemsOf'> = {},
+): DescribedSchema & { schema: Schema } {
+  return { schema, members, ...more }
 }
 
 const metadata =
   'Pairs of texts of your own: at most 50, names of at most 40 characters, values of at most 500.'
+
+const transferMembers = {
+  description: 'A text for people.',
+  metadata,
+  expires_at:
+    'When to give up: what is found unexecuted at this time ends as `expired`. It has to be after now and after `execute_at`.',
+  on_insufficient_funds:
+    'What to do when a source has too little. Without it, the transfer ends as `failed`. With `retry_until` it stays `queued` and is tried again, at growing gaps and whenever the source is credited, until that time (at most 90 days away), and then ends as `failed`.',
+}
+
+const singleMembers = {
+  ...transferMembers,
+  source: 'The account that the money leaves.',
+  destination: 'The account that the money enters.',
+  amount: 'What is moved, in minor units: 1250 is 12.50 EUR.',
+  currency: 'The currency of both accounts.',
+  expires_at:
+    'When to give up: what is found unexecuted at this time ends as `expired`, and what a hold still reserves then goes back to the source. It has to be after now and after `execute_at`; for a hold at most 90 days, and 7 days where it is left out.',
+  hold: '`true` reserves the amount on the source and moves nothing. `POST /v1/transfers/{id}/capture` moves it later, `/release` gives it back.',
+  if: 'What has to hold of the source when the transfer is carried out, else it ends as `failed` with `condition_not_met`: a balance of at least `source_balance_at_least`, in minor units, and exactly the `version` in `source_version`.',
+}
+
+const multiLegMembers = {
+  ...transferMembers,
+  legs: '2 to 100 movements that are carried out together, all or none, in this order: each is funded by what the ones before it have left. An exchange is two legs, through an account per currency.',
+}
+
+const scheduled = {
+  execute_at:
+    'When to carry it out, at most 366 days away; until then it is `scheduled`. A time in the past means at once.',
+}
+
+const itemKey = {
+  idempotency_key:
+    'A key for this transfer alone, which means the same as if it had been sent alone. Left out, it is the key of the batch, a comma and the index.',
+}
 
 /** Bodies. Their names are the names of components in /openapi.json. */
 export const bodies = {
@@ -48,16 +99,31 @@ export const bodies = {
     metadata:
       'Pairs to add or to change. A null value removes its pair; null in place of the object removes all.',
   }),
-  NewTransfer: described(newTransfer, {
-    source: 'The account that the money leaves.',
-    destination: 'The account that the money enters.',
-    amount: 'What is moved, in minor units: 1250 is 12.50 EUR.',
-    currency: 'The currency of both accounts.',
-    description: 'A text for people.',
-    metadata,
-    on_insufficient_funds:
-      'What to do when the source has too little. Without it, the transfer ends as `failed`. With `retry_until` it stays `queued` and is tried again, at growing gaps and whenever the source is credited, until that time (at most 90 days away), and then ends as `failed`.',
+  NewTransfer: described(newTransfer, { ...singleMembers, ...scheduled }),
+  NewMultiLegTransfer: described(newMultiLegTransfer, { ...multiLegMembers, ...scheduled }),
+  NewBatch: described(
+    newBatch,
+    {
+      transfers: 'The transfers, each as if it were sent alone, but for the times of the batch.',
+      atomic:
+        '`true` carries all of them out in one transaction, or none: the first that is refused keeps its code, the others end with `batch_aborted`.',
+      expires_at:
+        'When to give up, for every transfer of the batch that has no `expires_at` of its own.',
+      execute_at: 'When to carry the batch out. A time in the past means at once.',
+    },
+    { itemsOf: { transfers: ['NewBatchItem', 'NewMultiLegBatchItem'] } },
+  ),
+  NewBatchItem: described(newBatchItem, { ...singleMembers, ...itemKey }),
+  NewMultiLegBatchItem: described(newMultiLegBatchItem, { ...multiLegMembers, ...itemKey }),
+  CaptureRequest: described(captureRequest, {
+    amount: 'What to move of what is left of the hold; all of it where this is left out.',
+    final: '`true` gives the rest of the hold back to the source.',
   }),
+  RefundRequest: described(refundRequest, {
+    amount:
+      'What to send back of what was not refunded yet; all of it where this is left out. Several legs are refunded as a whole, without an amount.',
+  }),
+  ReleaseRequest: described(releaseRequest, {}),
   NewIdempotencyKey: described(keyPurpose, {
     purpose: 'The route that the key may be used for; null for any.',
   }),
@@ -74,7 +140,19 @@ const page = {
 /** Query parameters. */
 export const queries = {
   accounts: described(accountQuery, { ...page, reference: 'Only the account of this reference.' }),
-  entries: described(entryQuery, page),
+  acceptance: described(acceptanceQuery.omit({ idempotency_key: true }), {
+    dry_run:
+      '`true` answers with what the request would do now, stores nothing, and needs no idempotency key.',
+  }),
+  balance: described(balanceQuery, {
+    at: 'The moment to tell the balance of, with every entry up to it; now where it is left out.',
+  }),
+  entries: described(entryQuery, {
+    ...page,
+    created_after: 'Only entries written after this time.',
+    created_before: 'Only entries written before this time.',
+    format: '`csv` answers with the same page as CSV, below a line of names.',
+  }),
   key: described(keyQuery, { key: 'The idempotency key, bare or quoted.' }),
   transfers: described(transferQuery, {
     ...page,
@@ -88,3 +166,19 @@ export const queries = {
 } as const
 
 export type QueryName = keyof typeof queries
+
+/** Pairs of metadata among the query parameters: `metadata[order]=6735`. */
+export const metadataInQuery = {
+  name: 'metadata',
+  in: 'query',
+  required: false,
+  description:
+    'Only transfers that have each of these pairs: `metadata[order]=6735`. Give `account` or `created_after` as well, so that not all transfers are searched.',
+  style: 'deepObject',
+  explode: true,
+  schema: {
+    type: 'object',
+    propertyNames: { minLength: 1, maxLength: 40 },
+    additionalProperties: { type: 'string' },
+  },
+} as const

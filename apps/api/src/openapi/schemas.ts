@@ -22,9 +22,14 @@ export function reference(name: string): { $ref: string } {
 }
 
 /** One schema, as a client is to meet it: what it may send, with a sentence for each member. */
-export function toJsonSchema({ schema, members }: DescribedSchema): JsonSchema {
+export function toJsonSchema({ schema, members, itemsOf = {} }: DescribedSchema): JsonSchema {
   const json = z.toJSONSchema(schema, { io: 'input', override: tidy })
-  return describeMembers(withoutNames(json), members)
+  const described = describeMembers(withoutNames(json), members)
+  for (const [name, items] of Object.entries(itemsOf)) {
+    const member = described.properties?.[name]
+    if (typeof member === 'object') member.items = { oneOf: items.map(reference) }
+  }
+  return described
 }
 
 function schemasOfBodies(): Record<string, JsonSchema> {

@@ -134,7 +134,7 @@ export function accountRoutes(
     const entries = shown.map((entry) => viewEntry(entry, account))
     if (format === 'json') return c.json(viewList(entries, next))
     if (next !== undefined) c.header('link', `<${nextPage(c.req.url, next)}>; rel="next"`)
-    return c.body(stringify(entries, { header: true }), 200, {
+    return c.body(stringify(entries, { header: true, columns: [...entryColumns] }), 200, {
       'content-type': 'text/csv; charset=utf-8; header=present',
     })
   })
@@ -178,6 +178,18 @@ export function accountRoutes(
 
   return routes
 }
+
+/** The members of an entry, named even where there are no lines. */
+const entryColumns = [
+  'object',
+  'account',
+  'seq',
+  'transfer',
+  'amount',
+  'currency',
+  'balance_after',
+  'created_at',
+] as const satisfies (keyof ReturnType<typeof viewEntry>)[]
 
 function nextPage(url: string, cursor: string): string {
   const next = new URL(url)

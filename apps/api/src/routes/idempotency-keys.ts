@@ -69,6 +69,8 @@ const purposes = {
   transfer: 'POST /v1/transfers',
 } as const
 
+const objectOf = { account: 'account', batch: 'transfer_batch', transfer: 'transfer' } as const
+
 function viewKey(key: string, { issued, known, replays = 0n, isSettled = false }: KeyFacts) {
   const firstSeenAt = known?.acceptedAt ?? issued?.issuedAt
   return {
@@ -86,6 +88,6 @@ function viewKey(key: string, { issued, known, replays = 0n, isSettled = false }
     resource:
       known === undefined
         ? null
-        : { object: known.resource, id: encodeId(known.resource, known.resourceId) },
+        : { object: objectOf[known.resource], id: encodeId(known.resource, known.resourceId) },
   }
 }

@@ -69,7 +69,7 @@ export function transferBatchRoutes(deps: Deps, acceptance: Acceptance): Hono<En
     batchKey: string,
     times: Parameters<typeof toBatchItem>[1],
   ): BatchItemRequest[] {
-    const seen = new Set<string>()
+    const seen = new Set([batchKey])
     return transfers.map((body, index) => {
       const where = `/transfers/${index}`
       const { command, key } = within(where, () => toBatchItem(body, times))

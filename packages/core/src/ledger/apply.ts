@@ -1,4 +1,4 @@
-import { Books, type AccountState, type Cause, type Entry, type Leg } from './books.ts'
+import { Books, accountKey, type AccountState, type Cause, type Entry, type Leg } from './books.ts'
 import type { RefusalCode } from '../refusals.ts'
 
 /** What has to hold of the source when the command is carried out, as its client asked. */
@@ -123,11 +123,13 @@ export function applyAtomically(input: LedgerInput): LedgerResult {
   const culprit = result.outcomes.findIndex(({ status }) => !carriedOut.has(status))
   if (culprit < 0) return result
   const nothing = new Ledger(input)
-  const outcomes = input.commands.map((command, index) =>
-    index === culprit
-      ? nothing.refuse(command, result.outcomes[index]?.failureCode ?? 'batch_aborted')
-      : nothing.refuse(command, 'batch_aborted'),
-  )
+  const outcomes = input.commands.map((command, index) => {
+    const { status, failureCode } = result.outcomes[index] ?? {}
+    if (index !== culprit) return nothing.refuse(command, 'batch_aborted')
+    return status === 'expired'
+      ? nothing.giveUp(command)
+      : nothing.refuse(command, failureCode ?? 'batch_aborted')
+  })
   return nothing.result(outcomes)
 }
 
@@ -148,9 +150,7 @@ class Ledger {
   apply(command: LedgerCommand): Outcome {
     const { executeBefore } = command
     if (executeBefore !== null && executeBefore <= this.#now) {
-      const expired: Outcome = { ...this.refuse(command, null), status: 'expired' }
-      this.#remember(command, expired)
-      return expired
+      return this.giveUp(command)
     }
     switch (command.kind) {
       case 'transfer':
@@ -177,8 +177,12 @@ class Ledger {
   result(outcomes: Outcome[]): LedgerResult {
     const changed = this.#books.changed()
     const settledAt = latest(this.#now, changed)
-    const posted = new Set(this.#books.entries.map(({ accountId }) => accountId))
-    for (const account of changed) if (posted.has(account.id)) account.lastEntryAt = settledAt
+    const posted = new Set(
+      this.#books.entries.map((one) => accountKey(one.tenantId, one.accountId)),
+    )
+    for (const account of changed) {
+      if (posted.has(accountKey(account.tenantId, account.id))) account.lastEntryAt = settledAt
+    }
     return {
       outcomes,
       entries: this.#books.entries,
@@ -212,7 +216,8 @@ class Ledger {
     const refusal =
       this.#books.refusalOfStatus(source, destination) ??
       refusalOfCondition(source, command.condition) ??
-      this.#books.refusalOfFunds(source, command.leg.amount)
+      this.#books.refusalOfFunds(source, command.leg.amount) ??
+      this.#books.refusalOfHeld(source, command.leg.amount)
     if (refusal !== undefined) return this.#refuseOrDefer(command, refusal)
     this.#books.reserve(source, command.leg.amount)
     return this.#carryOut(command, 'held', command.leg.amount)
@@ -262,6 +267,7 @@ class Ledger {
     if (left === 0n) return this.refuse(command, 'already_refunded')
     if (amount > left) return this.refuse(command, 'refund_exceeds_remaining')
     const isWhole = parent.legs.length > 1
+    requireRefundable(command, parent, isWhole && amount !== whole)
     const back = parent.legs.toReversed().map((leg) => ({
       source: leg.destination,
       destination: leg.source,
@@ -335,7 +341,18 @@ class Ledger {
     return this.refuse(command, code)
   }
 
-  refuse(command: LedgerCommand, failureCode: RefusalCode | null): Outcome {
+  /** Its time is over, and nobody wants it carried out any more. */
+  giveUp(command: LedgerCommand): Outcome {
+    const expired: Outcome = {
+      ...this.#outcome(command, null),
+      status: 'expired',
+      failureCode: null,
+    }
+    this.#remember(command, expired)
+    return expired
+  }
+
+  refuse(command: LedgerCommand, failureCode: RefusalCode): Outcome {
     const refused: Outcome = { ...this.#outcome(command, null), status: 'failed', failureCode }
     this.#remember(command, refused)
     return refused
@@ -407,6 +424,16 @@ const refusalByStatus = {
 function refusalOfParent({ kind, status }: ParentState): RefusalCode {
   if (status === 'expired' && kind !== 'hold') return 'parent_expired'
   return refusalByStatus[status]
+}
+
+/** Such a refund is refused before its acceptance, since kind and legs never change. */
+function requireRefundable(
+  { id }: Cause,
+  { kind, legs }: ParentState,
+  isPartOfLegs: boolean,
+): void {
+  if (kind !== 'transfer' && kind !== 'capture') throw new Error(`refund ${id}: of a ${kind}`)
+  if (isPartOfLegs) throw new Error(`refund ${id}: of a part of ${legs.length} legs`)
 }
 
 /** What a hold still reserves. */

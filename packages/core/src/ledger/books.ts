@@ -92,6 +92,11 @@ export class Books {
     return isWithin ? undefined : 'balance_limit_exceeded'
   }
 
+  /** What is held is bounded as a balance is: holds of the world outside need no funds. */
+  refusalOfHeld(source: AccountState, amount: bigint): RefusalCode | undefined {
+    return source.held + amount <= MAX_AMOUNT ? undefined : 'balance_limit_exceeded'
+  }
+
   /** Moves an amount in double entry; of the source's holds, `released` ends with it. */
   move(cause: Cause, { source, destination, amount }: Leg, released = 0n): void {
     const from = this.account(cause, source)

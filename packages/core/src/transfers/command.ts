@@ -50,6 +50,20 @@ const knownMembers: Record<keyof StoredCommand, true> = {
   atomic_batch_id: true,
 }
 
+const knownLegMembers: Record<keyof StoredLeg, true> = {
+  source: true,
+  destination: true,
+  amount: true,
+  currency: true,
+}
+
+const knownConditions: Record<keyof NonNullable<StoredCommand['if']>, true> = {
+  source_balance_at_least: true,
+  source_version: true,
+}
+
+const knownRetryMembers = { retry_until: true }
+
 const knownKinds: Record<Kind, true> = {
   transfer: true,
   hold: true,
@@ -111,7 +125,7 @@ export function decodeCommand(stored: unknown): TransferCommand | undefined {
   if (typeof stored !== 'object' || stored === null) return undefined
   const command = stored as StoredCommand
   if (command.v !== commandVersion || !Object.hasOwn(knownKinds, command.kind)) return undefined
-  if (!Object.keys(command).every((member) => Object.hasOwn(knownMembers, member))) return undefined
+  if (!hasOnlyKnown(command)) return undefined
   const condition = command.if
   return {
     kind: command.kind,
@@ -140,6 +154,20 @@ export function decodeCommand(stored: unknown): TransferCommand | undefined {
           },
     atomicBatchId: command.atomic_batch_id ?? null,
   }
+}
+
+/** What a newer process added deep inside counts as much: a condition unread is one not kept. */
+function hasOnlyKnown(command: StoredCommand): boolean {
+  return (
+    hasOnly(command, knownMembers) &&
+    (command.legs ?? []).every((leg) => hasOnly(leg, knownLegMembers)) &&
+    hasOnly(command.if ?? {}, knownConditions) &&
+    hasOnly(command.on_insufficient_funds ?? {}, knownRetryMembers)
+  )
+}
+
+function hasOnly(members: object, known: object): boolean {
+  return Object.keys(members).every((member) => Object.hasOwn(known, member))
 }
 
 function toDate(text: string | undefined): Date | null {

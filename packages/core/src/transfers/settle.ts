@@ -16,7 +16,7 @@ import { jsonText } from '../db/parameters.ts'
 import { defer, endDeferral, park, wakeWaiting } from './defer.ts'
 import { toLedgerCommand } from './ledger-command.ts'
 import { readBatchCommands, readCommands, readProgress, type LoadedCommands } from './load.ts'
-import { lockAccounts, lockParents } from './lock.ts'
+import { lockAccounts, lockParents, readParents } from './lock.ts'
 import { accountsOf, expiryOf, nullIfEmpty, type AcceptedCommand } from './transfer.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { BatchRef, JobRef, NewId, TransferRef } from '../ids.ts'
@@ -90,14 +90,26 @@ export function createSettler(options: SettlerOptions): Settler {
     const batch = await readBatch(pool, ref)
     if (batch === undefined) return
     if (batch.isAtomic) {
-      await settleTogether((tx) => readBatchCommands(tx, ref), applyAtomically)
-      await endDeferral(pool, { tenantId: ref.tenantId, transferId: ref.batchId })
+      await settleAtomically(ref)
       return
     }
     for (let first = 0; first < batch.items.length; first += MAX_SETTLED_TOGETHER) {
       const share = batch.items.slice(first, first + MAX_SETTLED_TOGETHER)
       await settleShare(share.map((transferId) => ({ tenantId: ref.tenantId, transferId })))
     }
+  }
+
+  /** A batch with a command that only a newer worker can read waits for that as a whole. */
+  async function settleAtomically(ref: BatchRef): Promise<void> {
+    const deferral = { tenantId: ref.tenantId, transferId: ref.batchId }
+    let isReadable = true
+    async function load(tx: Tx): Promise<LoadedCommands> {
+      const loaded = await readBatchCommands(tx, ref)
+      isReadable = loaded.unknown.length === 0
+      return isReadable ? loaded : { commands: [], unknown: [deferral] }
+    }
+    await settleTogether(load, applyAtomically)
+    if (isReadable) await endDeferral(pool, deferral)
   }
 
   /** Where a share cannot be settled as a whole, its commands go the way of single ones. */
@@ -166,10 +178,17 @@ function settleOnce(settlement: Settlement): Promise<Outcome[]> {
     }
 
     const accounts = await lockAccounts(tx, commands.map(toWantedAccounts))
-    const parents = await lockParents(tx, commands.flatMap(toParentRef))
+    const parentRefs = commands.flatMap(toParentRef)
+    const locked = await lockParents(tx, parentRefs)
     // A new statement, so that its snapshot is younger than the locks: it sees every twin's commit.
     const progress = await readProgress(tx, commands, accounts.values())
     const due = commands.filter((command) => isDue(command, progress))
+    // A cancel takes no lock of accounts, so it may have come in between the two statements. What
+    // is canceled never changes again, and needs no lock.
+    const canceled = parentRefs.filter(
+      ({ transferId }) => !locked.has(transferId) && progress.settled.has(transferId),
+    )
+    const parents = new Map([...locked, ...(await readParents(tx, canceled))])
 
     const result = apply({
       accounts,

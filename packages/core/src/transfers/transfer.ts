@@ -95,8 +95,10 @@ export function expiryOf({
   command,
   acceptedAt,
 }: Pick<AcceptedCommand, 'command' | 'acceptedAt'>): Date | null {
-  if (command.expiresAt !== null || command.kind !== 'hold') return command.expiresAt
-  return new Date(acceptedAt.getTime() + defaultHoldMs)
+  const { kind, executeAt, expiresAt } = command
+  if (expiresAt !== null || kind !== 'hold') return expiresAt
+  const begin = executeAt !== null && executeAt > acceptedAt ? executeAt : acceptedAt
+  return new Date(begin.getTime() + defaultHoldMs)
 }
 
 /**

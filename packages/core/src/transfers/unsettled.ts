@@ -236,6 +236,11 @@ export async function findAwaiting(
         WHERE resource = 'batch'
         UNION
        SELECT transfer_id FROM deferred WHERE tenant_id = ${tenant}
+        UNION
+       SELECT batch_items.transfer_id FROM deferred
+         JOIN batch_items ON batch_items.tenant_id = ${tenant}
+                         AND batch_items.batch_id = deferred.transfer_id
+        WHERE deferred.tenant_id = ${tenant}
      )
      SELECT ${commandColumns}, clock_timestamp() AS now
        FROM unsettled

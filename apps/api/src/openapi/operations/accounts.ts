@@ -1,3 +1,4 @@
+import { csvExample } from '../examples.ts'
 import type { Operation } from '../operation.ts'
 
 const accountId = {
@@ -62,7 +63,7 @@ export const accountOperations: readonly Operation[] = [
     tag: 'Accounts',
     summary: 'Change an account',
     description:
-      'Changes what is sent and nothing else. Freezing stops all transfers from and to the account; closing is final and asks for an empty account.',
+      'Changes what is sent and nothing else. Freezing stops everything that moves or reserves money from or to the account, while holds can still be released; closing is final and asks for an empty account.',
     access: 'write',
     pathParameters: accountId,
     body: { schema: 'AccountChange' },
@@ -84,11 +85,34 @@ export const accountOperations: readonly Operation[] = [
     tag: 'Accounts',
     summary: 'List the entries of an account',
     description:
-      'Every line that makes up the balance, newest first, each with the balance after it. Entries are numbered without a gap and never change.',
+      'Every line that makes up the balance, newest first, each with the balance after it. Entries are numbered without a gap and never change. With `created_after` and `created_before` it is the statement of a range of time, with `format=csv` as CSV.',
     access: 'read',
     pathParameters: accountId,
     query: 'entries',
-    answers: [{ status: 200, description: 'One page.', content: { schema: 'EntryList' } }],
+    answers: [
+      { status: 200, description: 'One page.', content: { schema: 'EntryList' } },
+      {
+        status: 200,
+        description:
+          'With `format=csv`, the same page as CSV. `Link` leads to the next page, while there is one.',
+        content: { mediaType: 'text/csv', example: csvExample },
+        optionalHeaders: ['link'],
+      },
+    ],
     problems: ['invalid_cursor', 'not_found'],
+  },
+  {
+    method: 'get',
+    path: '/v1/accounts/:id/balance',
+    operationId: 'getBalance',
+    tag: 'Accounts',
+    summary: 'Read the balance at a time',
+    description:
+      'The balance as it was at a moment, from the entries up to then. Entries never change, so the balance at a moment in the past is the same for ever.',
+    access: 'read',
+    pathParameters: accountId,
+    query: 'balance',
+    answers: [{ status: 200, description: 'The balance.', content: { schema: 'Balance' } }],
+    problems: ['not_found'],
   },
 ]

@@ -1,5 +1,6 @@
-import { canceledTransfer, queuedTransfer } from '../examples.ts'
-import type { Operation } from '../operation.ts'
+import { canceledTransfer, queuedChild, queuedTransfer } from '../examples.ts'
+import type { Answer, Operation } from '../operation.ts'
+import type { ProblemCode } from '../../problem.ts'
 
 const transferId = {
   id: {
@@ -9,6 +10,52 @@ const transferId = {
   },
 } as const
 
+/** What every request for a transfer of its own is answered with. */
+function acceptance(example: unknown): Answer[] {
+  return [
+    {
+      status: 200,
+      description: 'The settled transfer, where `Prefer: wait=N` was sent and it settled in time.',
+      content: { schema: 'Transfer' },
+      headers: ['location', 'preference-applied'],
+      optionalHeaders: ['idempotent-replayed'],
+    },
+    {
+      status: 200,
+      description: 'With `dry_run=true`, what the request would do now. Nothing is stored.',
+      content: { schema: 'DryRun' },
+    },
+    {
+      status: 202,
+      description: 'The accepted transfer. Every replay has the same body, byte for byte.',
+      content: { schema: 'Transfer', example },
+      headers: ['location', 'retry-after'],
+      optionalHeaders: ['idempotent-replayed', 'payonce-status', 'preference-applied'],
+    },
+  ]
+}
+
+/** A request that builds on another transfer. */
+function child(
+  kind: 'capture' | 'release' | 'refund',
+  operation: Pick<Operation, 'operationId' | 'summary' | 'description' | 'body'>,
+  problems: readonly ProblemCode[],
+): Operation {
+  return {
+    method: 'post',
+    path: `/v1/transfers/:id/${kind}`,
+    tag: 'Transfers',
+    access: 'write',
+    pathParameters: transferId,
+    idempotencyKey: 'required',
+    query: 'acceptance',
+    headers: ['prefer'],
+    ...operation,
+    answers: acceptance(queuedChild(kind)),
+    problems: ['backlog_full', 'not_found', 'overloaded', ...problems],
+  }
+}
+
 export const transferOperations: readonly Operation[] = [
   {
     method: 'post',
@@ -17,28 +64,13 @@ export const transferOperations: readonly Operation[] = [
     tag: 'Transfers',
     summary: 'Send a transfer',
     description:
-      'Accepts a transfer durably and answers at once with `202`; a worker settles it, most often within milliseconds. Read it at `Location`, or send `Prefer: wait=N` to get the settled transfer in the answer. A refusal by the ledger (insufficient funds, a frozen account) is no error: the transfer then ends as `failed`, with the code in `failure`.',
+      'Accepts a transfer durably and answers at once with `202`; a worker settles it, most often within milliseconds. Read it at `Location`, or send `Prefer: wait=N` to get the settled transfer in the answer. A refusal by the ledger (insufficient funds, a frozen account) is no error: the transfer then ends as `failed`, with the code in `failure`. With `hold`, the amount is reserved and not moved; with `legs`, several movements are carried out together; with `execute_at`, it waits for its time.',
     access: 'write',
     idempotencyKey: 'required',
+    query: 'acceptance',
     headers: ['prefer'],
-    body: { schema: 'NewTransfer' },
-    answers: [
-      {
-        status: 200,
-        description:
-          'The settled transfer, where `Prefer: wait=N` was sent and it settled in time.',
-        content: { schema: 'Transfer' },
-        headers: ['location', 'preference-applied'],
-        optionalHeaders: ['idempotent-replayed'],
-      },
-      {
-        status: 202,
-        description: 'The accepted transfer. Every replay has the same body, byte for byte.',
-        content: { schema: 'Transfer', example: queuedTransfer },
-        headers: ['location', 'retry-after'],
-        optionalHeaders: ['idempotent-replayed', 'payonce-status', 'preference-applied'],
-      },
-    ],
+    body: { schema: ['NewTransfer', 'NewMultiLegTransfer'] },
+    answers: acceptance(queuedTransfer),
     problems: [
       'account_not_found',
       'backlog_full',
@@ -60,6 +92,7 @@ export const transferOperations: readonly Operation[] = [
       'The transfers of the tenant, newest first. One that was just accepted is in the list already.',
     access: 'read',
     query: 'transfers',
+    filtersByMetadata: true,
     answers: [{ status: 200, description: 'One page.', content: { schema: 'TransferList' } }],
     problems: ['invalid_cursor'],
   },
@@ -98,7 +131,7 @@ export const transferOperations: readonly Operation[] = [
     tag: 'Transfers',
     summary: 'Cancel a transfer',
     description:
-      'Cancels a transfer that is not settled. Cancel and settlement exclude each other. Safe to repeat: a canceled transfer is answered with `200` again. It needs no idempotency key, and refuses one that was used for another request.',
+      'Cancels a transfer that is scheduled or queued. A hold that is held is released instead, and a transfer of an atomic batch stands or falls with it. Cancel and settlement exclude each other. Safe to repeat: a canceled transfer is answered with `200` again. It needs no idempotency key, and refuses one that was used for another request.',
     access: 'write',
     pathParameters: transferId,
     body: { schema: 'Nothing', mayBeEmpty: true },
@@ -110,10 +143,58 @@ export const transferOperations: readonly Operation[] = [
       },
     ],
     problems: [
+      'hold_already_held',
       'idempotency_key_invalid',
       'idempotency_key_reused',
       'not_found',
+      'part_of_atomic_batch',
       'transfer_already_settled',
     ],
+  },
+  child(
+    'capture',
+    {
+      operationId: 'captureHold',
+      summary: 'Capture a hold',
+      description:
+        'Moves what a hold has reserved, or a part of it: a transfer of its own, with the hold as its `parent`. A hold may be captured several times, until nothing is left, or until `"final": true` gives back the rest.',
+      body: { schema: 'CaptureRequest', mayBeEmpty: true },
+    },
+    ['not_capturable'],
+  ),
+  child(
+    'release',
+    {
+      operationId: 'releaseHold',
+      summary: 'Release a hold',
+      description:
+        'Gives back what a hold still reserves: a transfer of its own, with the hold as its `parent`. It works on frozen accounts too.',
+      body: { schema: 'ReleaseRequest', mayBeEmpty: true },
+    },
+    ['not_releasable'],
+  ),
+  child(
+    'refund',
+    {
+      operationId: 'refundTransfer',
+      summary: 'Refund a transfer or capture',
+      description:
+        'Sends back what a transfer or capture has moved, or a part of it: a transfer of its own, with that one as its `parent`, whose `refunded_amount` rises. Several legs are refunded as a whole, in reverse.',
+      body: { schema: 'RefundRequest', mayBeEmpty: true },
+    },
+    ['not_refundable', 'partial_refund'],
+  ),
+  {
+    method: 'get',
+    path: '/v1/transfers/:id/timeline',
+    operationId: 'getTimeline',
+    tag: 'Transfers',
+    summary: 'Read what happened to a transfer',
+    description:
+      'Its acceptance, every attempt that did not settle it, when it is tried again, its settlement, and the captures, releases and refunds that build on it.',
+    access: 'read',
+    pathParameters: transferId,
+    answers: [{ status: 200, description: 'The timeline.', content: { schema: 'Timeline' } }],
+    problems: ['not_found'],
   },
 ]
