@@ -196,7 +196,7 @@ describe('a secret', () => {
       raw(text().slice(0, -1)),
       raw(text().replace('"amount":1', '"amount":NaN')),
       raw(text().replace('"amount":1', `"amount":${canary('bare word')}`)),
-      raw(`${canary('no JSON at all')}`),
+      raw(canary('no JSON at all')),
       raw(`"${canary('a text')}"`),
       raw(`${text()}${canary('behind the end')}`),
       raw(text().replaceAll('"', "'")),

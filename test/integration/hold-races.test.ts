@@ -59,14 +59,17 @@ function countBy<T>(all: readonly T[], nameOf: (one: T) => string): Record<strin
 const accept = (commands: readonly TransferCommand[]) => acceptCommands(payonce, commands)
 
 /** Settles each command in a worker of its own, in an order that differs from round to round. */
-function settleApart(
+async function settleApart(
   settlers: readonly LoneSettler[],
   refs: readonly TransferRef[],
   round: number,
-): Promise<unknown> {
-  const turned = refs.map((_, n) => refs[(n + round) % refs.length]).filter((ref) => ref)
-  return Promise.all(
-    turned.map((ref, n) => settlers[n % settlers.length]?.settle(ref === undefined ? [] : [ref])),
+): Promise<void> {
+  const first = round % refs.length
+  const turned = [...refs.slice(first), ...refs.slice(0, first)]
+  await Promise.all(
+    turned.map(async (ref, n) => {
+      await settlers[n % settlers.length]?.settle([ref])
+    }),
   )
 }
 
@@ -222,15 +225,12 @@ describe('holds in both directions between the same accounts', () => {
     )
     const before = await countDeadlocks()
     for (let round = 0; round < 5; round++) {
-      const routes = times(
-        40,
-        (n): TransferRequest => ({
-          source: accounts[n % 4] ?? '',
-          destination: accounts[(n + 1 + (n % 3)) % 4] ?? '',
-          amount: 10 + n,
-          hold: true,
-        }),
-      )
+      const routes = times(40, (n): TransferRequest => ({
+        source: accounts[n % 4] ?? '',
+        destination: accounts[(n + 1 + (n % 3)) % 4] ?? '',
+        amount: 10 + n,
+        hold: true,
+      }))
       const holds = await acceptUnrung(payonce, routes)
       const children = await accept(
         holds.flatMap((ref, n) => {

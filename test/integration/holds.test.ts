@@ -220,6 +220,34 @@ describe('a hold whose time is over', () => {
     await assertBooksHold(payonce.db)
   })
 
+  test('that cannot be ended keeps no other one open, and no transfer from being rung', async () => {
+    const { client, db } = payonce
+    const [pair, broken] = [await openPair(), await openPair()]
+    const [good, bad] = [await hold(pair), await hold(broken)]
+    const account = await db.query<Record<string, unknown>>(
+      'DELETE FROM accounts WHERE id = $1 RETURNING to_json(accounts) AS account',
+      [uuidOf(broken.source)],
+    )
+    await letHoldEnd(bad)
+    await letHoldEnd(good)
+    const execute_at = soon(1_000)
+    const { body: scheduled } = await client.send({ ...pair, amount: 1, execute_at })
+    await payonce.startWorker()
+    expect(await payonce.untilSettled(scheduled.id)).toMatchObject({ status: 'succeeded' })
+    await until('the good one is over', async () => {
+      return (await client.read(good.id)).status === 'expired'
+    })
+    expect(await client.read(bad.id)).toMatchObject({ status: 'held' })
+    await db.query('INSERT INTO accounts SELECT * FROM json_populate_record(NULL::accounts, $1)', [
+      JSON.stringify(account.rows[0]?.['account']),
+    ])
+    await until('the bad one is over', async () => {
+      return (await client.read(bad.id)).status === 'expired'
+    })
+    await payonce.stopWorker()
+    await assertBooksHold(db)
+  })
+
   test('wakes what waits for the funds that it reserved', async () => {
     const pair = await openPair(100)
     const held = await hold(pair)
@@ -503,7 +531,12 @@ describe('what comes too late, or asks for too much', () => {
     }
     const { id } = await makers[parent]()
     const before = [await moneyOf(pair.source), await moneyOf(pair.destination)]
-    const refused = await client.follow(what, id, {}, { key: `${what} of ${id}`.replaceAll(' ', '-') })
+    const refused = await client.follow(
+      what,
+      id,
+      {},
+      { key: `${what} of ${id}`.replaceAll(' ', '-') },
+    )
     expect([refused.status, refused.body]).toMatchObject([422, { code }])
     expect([await moneyOf(pair.source), await moneyOf(pair.destination)]).toEqual(before)
     await assertBooksHold(payonce.db)
@@ -526,17 +559,20 @@ describe('what comes too late, or asks for too much', () => {
 })
 
 describe('a child that is sent while its parent is queued', () => {
-  test.each(['capture', 'release'] as const)('is a %s, and settles right after it', async (what) => {
-    const pair = await openPair()
-    const { client } = payonce
-    const { body: parent } = await client.send({ ...pair, amount: 100, hold: true })
-    // Only the child is rung: it takes its parent along.
-    expect(codeOf(await follow(what, parent.id))).toEqual(['succeeded', undefined])
-    expect(await client.read(parent.id)).toMatchObject({
-      status: what === 'capture' ? 'succeeded' : 'released',
-    })
-    await assertBooksHold(payonce.db)
-  })
+  test.each(['capture', 'release'] as const)(
+    'is a %s, and settles right after it',
+    async (what) => {
+      const pair = await openPair()
+      const { client } = payonce
+      const { body: parent } = await client.send({ ...pair, amount: 100, hold: true })
+      // Only the child is rung: it takes its parent along.
+      expect(codeOf(await follow(what, parent.id))).toEqual(['succeeded', undefined])
+      expect(await client.read(parent.id)).toMatchObject({
+        status: what === 'capture' ? 'succeeded' : 'released',
+      })
+      await assertBooksHold(payonce.db)
+    },
+  )
 
   test('and whose own child is sent too: a refund of a capture of a hold, from the last one on', async () => {
     const pair = await openPair()

@@ -280,7 +280,7 @@ const golden = {
     '"status":"queued","source":"acc_019aa000000070008000000000000001",' +
     '"destination":"acc_019aa000000070008000000000000002","amount":1250,"currency":"EUR",' +
     '"description":"Ünïcode & <b>","metadata":{"a":"1","z":"26"},"idempotency_key":"golden-1",' +
-    '"parent":null,"failure":null,"created_at":"2026-11-20T10:11:12.345Z","settled_at":null}',
+    '"parent":null,"refunded_amount":0,"failure":null,"created_at":"2026-11-20T10:11:12.345Z","settled_at":null}',
 }
 
 async function storeAsVersion1({ db, id: tenantId }: Payonce): Promise<void> {

@@ -145,7 +145,7 @@ describe('a start', () => {
     expect(accepted.status).toBe(202)
     // Whatever tries to reach the queue meanwhile leaves the processor to others between its tries.
     await until('the sweep has failed for want of a queue', () =>
-      payonce.log.some((line) => line.includes('a sweep failed')),
+      payonce.log.some((line) => line.includes('what is due could not be rung')),
     )
     expect(payonce.log.length - linesBefore).toBeLessThan(100)
 

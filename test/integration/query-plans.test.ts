@@ -3,9 +3,10 @@ import { createClock } from '@payonce/core/clock'
 import { createPool, type Pool, type Queryable } from '@payonce/core/db/client'
 import { createIdGenerator } from '@payonce/core/ids'
 import { findKey } from '@payonce/core/idempotency/known-key'
-import { listEntries } from '@payonce/core/ledger/entry'
+import { listEntries, readBalanceAt } from '@payonce/core/ledger/entry'
 import { findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type TransferFilter } from '@payonce/core/transfers/list'
+import { readTimeline } from '@payonce/core/transfers/timeline'
 import {
   findAwaiting,
   findDeferredDue,
@@ -85,6 +86,13 @@ async function writeHistory(): Promise<void> {
        FROM history WHERE NOT is_queued AND status = 'succeeded'`,
     [tenantId, alice],
   )
+  await db.query(
+    `INSERT INTO accounts (tenant_id, id, kind, currency, status, balance, held, overdraft_limit,
+                           version, entry_count, last_entry_at, created_at)
+     SELECT $1, $2, 'external', 'EUR', 'open', -count(*), 0, 0, count(*), count(*), now(), now()
+       FROM entries`,
+    [tenantId, alice],
+  )
   await db.query(`UPDATE sweeps SET watermark = (SELECT min(at) FROM history WHERE is_queued)`)
   await db.query('ANALYZE')
 }
@@ -162,10 +170,7 @@ const questions: [what: string, ask: (db: Queryable) => Promise<unknown>][] = [
   ['a look at a known key', (db) => findKey(db, tenantId, 'c4ca4238a0b923820dcc509a6f75849b')],
   ['a look at an unknown key', (db) => findKey(db, tenantId, randomUUID())],
   ['a look at a transfer', (db) => findTransfer(db, { tenantId, transferId: newId() })],
-  [
-    'the unsettled ones',
-    (db) => findAwaiting(db, { tenantId, limit: 10, conditions: () => [] }),
-  ],
+  ['the unsettled ones', (db) => findAwaiting(db, { tenantId, limit: 10, conditions: () => [] })],
   ['what the sweep asks for holds that are over', (db) => findExpiredHolds(db, 1_000)],
   ['a page of transfers', list({})],
   ['a page of succeeded ones', list({ status: 'succeeded' })],
@@ -173,6 +178,29 @@ const questions: [what: string, ask: (db: Queryable) => Promise<unknown>][] = [
   ['a page of queued ones', list({ status: 'queued' })],
   ['a page of an account', list({ accountId: alice })],
   ['a page of the canceled ones of an account', list({ accountId: alice, status: 'canceled' })],
+  ['a page of the holds of an account', list({ accountId: alice, kind: 'hold' })],
+  ['a page of the held ones of an account', list({ accountId: alice, status: 'held' })],
+  ['a page of held ones', list({ status: 'held' })],
+  ['a page of scheduled ones', list({ status: 'scheduled' })],
+  ['a page of refunds', list({ kind: 'refund' })],
+  [
+    'a page of the last hour with metadata',
+    list({ createdAfter: lastHour(), metadata: { order: '6735' } }),
+  ],
+  [
+    'the timeline of a transfer',
+    async (db) => {
+      const { rows } = await db.query<{ id: string }>('SELECT id FROM transfers LIMIT 1')
+      await readTimeline(db, { tenantId, transferId: rows[0]?.id ?? '' })
+    },
+  ],
+  [
+    'the balance of an account two days ago',
+    async (db) => {
+      const at = new Date(Date.now() - 2 * 86_400_000)
+      expect((await readBalanceAt(db, { tenantId, accountId: alice, at })).seq).not.toBe(0n)
+    },
+  ],
   ['a page of the last hour', list({ createdAfter: lastHour() })],
   ['a page of an hour long ago', list({ createdBefore: new Date(Date.now() - 3 * 86_400_000) })],
   ['the entries of an account', (db) => listEntries(db, { tenantId, accountId: alice, limit: 10 })],

@@ -214,8 +214,7 @@ describe('a dry run', () => {
       (await client.post<DryRunOnWire>(`${path}?dry_run=true`, body)).body
     const plain = { ...pair, amount: 900, currency: 'EUR' }
     const before = await takeFootprint(payonce)
-    const source = async () =>
-      (await client.get<AccountOnWire>(`/v1/accounts/${pair.source}`)).body
+    const source = async () => (await client.get<AccountOnWire>(`/v1/accounts/${pair.source}`)).body
     const account = await source()
 
     const paid = await dry('/v1/transfers', plain)

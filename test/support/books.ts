@@ -90,7 +90,8 @@ const rules: Record<string, string> = {
      GROUP BY batches.tenant_id, batches.id, item_count
     HAVING count(transfers.id) NOT IN (0, item_count) OR count(*) <> item_count
         OR count(DISTINCT settlement_id) > 1
-        OR count(*) FILTER (WHERE failure_code IS NOT NULL) NOT IN (0, item_count)`,
+        OR (count(failure_code) > 0
+            AND count(*) FILTER (WHERE status NOT IN ('failed', 'expired')) > 0)`,
 
   'every settlement is sealed with the transfers that it settled': `
     SELECT coalesce(sealed.id, settled.id) AS id FROM (

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { MAX_AMOUNT } from '@payonce/core/money'
 import { isRefusalCode, refusalMessages } from '@payonce/core/refusals'
 import { decodeCommand, differingMembers, encodeCommand } from '@payonce/core/transfers/command'
+import { toLedgerCommand } from '@payonce/core/transfers/ledger-command'
 import {
   acceptedTransfer,
   accountsOf,
@@ -57,6 +58,7 @@ const capture: TransferCommand = {
 }
 
 const leg = { source: alice, destination: merchant, amount: 7n, currency: 'EUR' }
+const leg1000 = { ...leg, amount: 1_000n }
 
 const exchange: TransferCommand = {
   ...plain,
@@ -336,12 +338,94 @@ describe('a command is given up', () => {
     ['when its client says', { expiresAt: new Date(5) }, new Date(5).toISOString()],
     ['as a hold after 7 days', { kind: 'hold' }, '2026-01-08T00:00:00.000Z'],
     [
+      'as a hold 7 days after the time of its execution',
+      { kind: 'hold', executeAt: new Date('2026-01-02T00:00:00.000Z') },
+      '2026-01-09T00:00:00.000Z',
+    ],
+    [
+      'as a hold to be executed in the past, 7 days after its acceptance',
+      { kind: 'hold', executeAt: new Date('2025-01-02T00:00:00.000Z') },
+      '2026-01-08T00:00:00.000Z',
+    ],
+    [
       'as a hold when its client says',
       { kind: 'hold', expiresAt: new Date(5) },
       new Date(5).toISOString(),
     ],
   ])('%s', (_, change, expiry) => {
     expect(expiryOf({ acceptedAt, command: { ...plain, ...change } })?.toISOString()).toBe(expiry)
+  })
+})
+
+describe('what the ledger is asked', () => {
+  const acceptedAt = new Date('2026-01-01T00:00:00.000Z')
+  const asked = (change: Partial<TransferCommand>) =>
+    toLedgerCommand({
+      tenantId: batch,
+      id: parent,
+      idempotencyKey: 'order-7',
+      acceptedAt,
+      dueAt: acceptedAt,
+      command: { ...plain, ...change },
+    })
+  const base = { tenantId: batch, id: parent }
+  const retryFundsUntil = new Date(7)
+  const expiresAt = new Date(5)
+  const condition = { sourceVersion: 3n }
+
+  it.each<[string, Partial<TransferCommand>, object]>([
+    [
+      'a transfer, with its one leg',
+      { retryFundsUntil, condition },
+      { kind: 'transfer', executeBefore: null, legs: [leg1000], retryFundsUntil, condition },
+    ],
+    [
+      'a transfer, with its several legs',
+      { ...exchange, expiresAt },
+      { kind: 'transfer', executeBefore: expiresAt, legs: exchange.legs },
+    ],
+    [
+      'a hold, which ends when it would have been given up',
+      { kind: 'hold', expiresAt, retryFundsUntil, condition },
+      {
+        kind: 'hold',
+        executeBefore: expiresAt,
+        holdUntil: expiresAt,
+        leg: leg1000,
+        retryFundsUntil,
+        condition,
+      },
+    ],
+    [
+      'a capture',
+      capture,
+      { kind: 'capture', executeBefore: null, parentId: parent, amount: null, isFinal: true },
+    ],
+    [
+      'a release',
+      { ...capture, kind: 'release' },
+      { kind: 'release', executeBefore: null, parentId: parent },
+    ],
+    [
+      'a refund',
+      { ...capture, kind: 'refund', amount: 5n, expiresAt },
+      { kind: 'refund', executeBefore: expiresAt, parentId: parent, amount: 5n },
+    ],
+  ])('is %s', (_, change, judged) => {
+    expect(asked(change)).toMatchObject({ ...base, ...judged })
+  })
+
+  it.each<[string, Partial<TransferCommand>]>([
+    ['a transfer without an amount', { amount: null }],
+    ['a transfer without a source', { source: null }],
+    ['a transfer without a destination', { destination: null }],
+    ['a transfer without a currency', { currency: null }],
+    ['a hold without an amount', { kind: 'hold', amount: null }],
+    ['a capture without a parent', { kind: 'capture' }],
+    ['a release without a parent', { kind: 'release' }],
+    ['a refund without a parent', { kind: 'refund' }],
+  ])('is never %s: that is a bug, which throws and moves no money', (_, change) => {
+    expect(() => asked(change)).toThrow(parent)
   })
 })
 

@@ -139,11 +139,16 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     return false
   }
 
+  /** What cannot be expired now is left to the next sweep: it keeps nothing from being rung. */
   async function expireHolds(): Promise<void> {
-    for (;;) {
-      const holds = await findExpiredHolds(pool, pageSize)
-      if (holds.length > 0) await settler.expireHolds(holds)
-      if (holds.length < pageSize) return
+    try {
+      for (;;) {
+        const holds = await findExpiredHolds(pool, pageSize)
+        if (holds.length > 0) await settler.expireHolds(holds)
+        if (holds.length < pageSize) return
+      }
+    } catch (error) {
+      log.warn({ error }, 'holds could not be expired')
     }
   }
 

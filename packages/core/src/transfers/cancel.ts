@@ -62,10 +62,19 @@ async function endUnmoved(
   const isPart = accepted !== undefined && accepted.command.atomicBatchId !== null
   const [transfer] = await inTransaction(pool, {}, async (tx) => {
     if (accepted !== undefined && !isPart) {
-      await insertEnded(tx, accepted, ending, { settlementId: newId(), ledgerSecret })
+      const settlementId = newId()
+      const ended = await insertEnded(tx, accepted, ending, settlementId)
       // Only of a command that is ended by now: one that only a newer process can read stays put
       // aside, since behind the sweep's watermark nothing else would ever find it again.
       await endDeferral(tx, ref)
+      // Last, since the chain is locked until the commit.
+      if (ended !== undefined) {
+        await sealSettlement(
+          tx,
+          { id: settlementId, transfers: [ended], entries: [] },
+          ledgerSecret,
+        )
+      }
     }
     // A new statement: it sees the settlement that the insert waited for.
     return findSettled(tx, [ref])
@@ -73,13 +82,13 @@ async function endUnmoved(
   return transfer ?? (isPart ? 'part_of_atomic_batch' : undefined)
 }
 
-/** Does nothing where the transfer is settled: here the other one may win, since no money moves. */
+/** Undefined where the transfer is settled: here the other one may win, since no money moves. */
 async function insertEnded(
   tx: Tx,
   accepted: AcceptedCommand,
   { status, failureCode }: Ending,
-  { settlementId, ledgerSecret }: { settlementId: string; ledgerSecret: string | undefined },
-): Promise<void> {
+  settlementId: string,
+): Promise<SealedTransfer | undefined> {
   const { command } = accepted
   const legs = command.legs?.map((leg): LegRow => ({ ...leg, amount: Number(leg.amount) })) ?? null
   const metadata = nullIfEmpty(command.metadata)
@@ -113,8 +122,8 @@ async function insertEnded(
     ],
   )
   const settledAt = rows[0]?.settled_at
-  if (settledAt === undefined) return
-  const sealed: SealedTransfer = {
+  if (settledAt === undefined) return undefined
+  return {
     ...command,
     tenantId: accepted.tenantId,
     id: accepted.id,
@@ -128,5 +137,4 @@ async function insertEnded(
     createdAt: accepted.acceptedAt,
     settledAt,
   }
-  await sealSettlement(tx, { id: settlementId, transfers: [sealed], entries: [] }, ledgerSecret)
 }

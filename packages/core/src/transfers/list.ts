@@ -168,6 +168,11 @@ function transferConditions(filter: TransferFilter, p: Parameters): string[] {
 /** As in the schema: refused, canceled and expired transfers, and what only reserves. */
 const hasNoEntries = `(transfers.status <> 'succeeded' OR transfers.kind IN ('hold', 'release'))`
 
+/** False where none of what is asked for has entries: then a whole book is not looked through. */
+function mayHaveEntries({ status, kind }: TransferFilter): boolean {
+  return (status ?? 'succeeded') === 'succeeded' && kind !== 'hold' && kind !== 'release'
+}
+
 /** What was accepted, settled or not: the settled ones are told by their own rows as well. */
 async function findAccepted(
   db: Queryable,
@@ -309,7 +314,7 @@ async function readBook(
          FROM entries
          JOIN transfers ON transfers.tenant_id = ${tenant} AND transfers.id = entries.transfer_id
         WHERE entries.tenant_id = ${tenant} AND entries.account_id = ${account}
-          AND entries.seq < ${seq}
+          AND entries.seq < ${seq} AND ${mayHaveEntries(filter)}
           AND (transfers.legs IS NULL OR NOT EXISTS (
                 SELECT FROM entries AS later
                  WHERE later.tenant_id = ${tenant} AND later.account_id = ${account}

@@ -133,10 +133,22 @@ export function createSettler(options: SettlerOptions): Settler {
     }
   }
 
+  /** One that throws by itself keeps none of the others open. */
+  async function expireHolds(holds: readonly TransferRef[]): Promise<void> {
+    try {
+      await retrying(patience, () => expireOnce(pool, holds))
+    } catch (error) {
+      if (isTransient(error)) throw error
+      const [only] = holds
+      if (holds.length === 1 && only !== undefined) onParked(only, error)
+      else for (const hold of holds) await expireHolds([hold])
+    }
+  }
+
   return {
     settle: (ref) =>
       settleOrPark(ref, () => ('batchId' in ref ? settleBatch(ref) : group.submit(ref))),
-    expireHolds: (holds) => retrying(patience, () => expireOnce(pool, holds)),
+    expireHolds,
     drained: group.drained,
   }
 }
