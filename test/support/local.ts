@@ -70,6 +70,7 @@ function runNpmStart({ dataDir, port, env, ...options }: LocalOptions): Promise<
     env: {
       // A home without settings of npm, which would have something to say about them.
       HOME: dirname(dataDir),
+      npm_config_update_notifier: 'false',
       DATA_DIR: dataDir,
       ...(port === undefined ? {} : { PORT: port }),
       ...env,

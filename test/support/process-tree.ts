@@ -23,6 +23,12 @@ export function stillAlive(processes: readonly SeenProcess[]): number[] {
   return processes.filter(({ pid, started }) => processStart(pid) === started).map(({ pid }) => pid)
 }
 
+export function parentOf(pid: number): number {
+  const parent = readParents().get(pid)
+  if (parent === undefined) throw new Error(`there is no process ${pid}`)
+  return parent
+}
+
 /** Every process with its parent. */
 function readParents(): Map<number, number> {
   return new Map(process.platform === 'linux' ? parentsFromProc() : parentsFromPs())

@@ -110,6 +110,11 @@ export class RawConnection {
     return this.#socket.bytesWritten - this.#socket.writableLength
   }
 
+  /** Sends no more, and still listens. */
+  end(): void {
+    this.#socket.end()
+  }
+
   destroy(): void {
     this.#socket.destroy()
   }
