@@ -34,7 +34,7 @@ export function mutatedJson(good: fc.Arbitrary<object>): fc.Arbitrary<string | U
     )
   })
   return fc.oneof(
-    { weight: 5, arbitrary: good.map((object) => JSON.stringify(object)) },
+    { weight: 8, arbitrary: good.map((object) => JSON.stringify(object)) },
     { weight: 5, arbitrary: changed },
     { weight: 1, arbitrary: anything() },
     { weight: 1, arbitrary: fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)) },
