@@ -110,6 +110,16 @@ export class RawConnection {
     return this.#socket.bytesWritten - this.#socket.writableLength
   }
 
+  /** Reads nothing more of what comes. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  /** Sends no more, and still listens. */
+  end(): void {
+    this.#socket.end()
+  }
+
   destroy(): void {
     this.#socket.destroy()
   }

@@ -108,6 +108,23 @@ describe('on a server with a planted fault', () => {
     const runnable = rows.filter((row) => !('beyondHttp' in row))
     expect(runnable.map(({ row }) => row).filter((row) => !failed.has(row))).toEqual([])
   })
+
+  it('the documentation tells these faults and rows, and no others', async () => {
+    const page = new URL('../../docs/reference/conformance.md', import.meta.url)
+    const rowsOf = (text: string) =>
+      text
+        .split('\n')
+        .filter((line) => line.startsWith('|'))
+        .map((line) =>
+          line
+            .split('|')
+            .slice(1, -1)
+            .map((cell) => cell.trim()),
+        )
+    const [, section = ''] = (await readFile(page, 'utf8')).split('## What it has been seen')
+    const [, , ...told] = rowsOf(section)
+    expect(told).toEqual(Object.entries(faults).map(([name, { fails }]) => [name, fails.join(' ')]))
+  })
 })
 
 function argumentsOf(url: string, keys: ConformanceKeys): string[] {

@@ -17,11 +17,20 @@ import { createPool, type Pool } from '@payonce/core/db/client'
 import { listApiKeys, revokeApiKey } from '@payonce/core/tenants/api-key'
 import { prepareDemo, type Demo } from '@payonce/local/demo'
 import { freePort } from '@payonce/local/loopback-port'
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  it,
+  onTestFinished,
+} from 'vitest'
 import { copyCheckout, pathToNpm } from '../support/checkout.ts'
 import { createClient } from '../support/client.ts'
 import { createDatabase } from '../support/database.ts'
-import { failToStartLocal, startLocal, type Local } from '../support/local.ts'
+import { failToStartLocal, startLocal, type Local, type LocalOptions } from '../support/local.ts'
 import { parentOf, seeTree, stillAlive } from '../support/process-tree.ts'
 import { paste } from '../support/terminal.ts'
 import { until } from '../support/until.ts'
@@ -38,11 +47,39 @@ beforeEach(() => {
   dataDir = join(folder, 'data')
 })
 
-afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
+afterEach(async () => {
+  await Promise.all(started.splice(0).map(({ npm }) => npm.stop()))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const started: Local[] = []
+
+/** Starts for one test; `startLocal` itself is for what several share. */
+async function start(options: Omit<LocalOptions, 'dataDir'> & { dataDir?: string } = {}) {
+  const local = await startLocal({ dataDir, ...options })
+  started.push(local)
+  return local
+}
 
 describe('npm start', () => {
+  let sharedFolder: string
+  let local: Local
+
+  beforeAll(async () => {
+    sharedFolder = mkdtempSync(join(tmpdir(), 'payonce-local-'))
+    const env = {
+      DATABASE_URL: 'postgres://other.example/other',
+      REDIS_URL: 'redis://other.example',
+    }
+    local = await startLocal({ dataDir: join(sharedFolder, 'data'), env })
+  })
+
+  afterAll(async () => {
+    await local.npm.stop()
+    rmSync(sharedFolder, { recursive: true, force: true })
+  })
+
   it('prints two lines that work when pasted, and the first moves money once however often', async () => {
-    const local = await startLocal({ dataDir })
     const first = transfer(local)
     expect(first).toMatchObject({ status: 'succeeded', amount: 2500, currency: 'EUR' })
     expect(transfer(local)).toEqual(first)
@@ -54,40 +91,30 @@ describe('npm start', () => {
     expect(await trialBalance(local)).toMatchObject([{ currency: 'EUR', balance: 0, entries: 2 }])
   })
 
-  it('keeps the API key to itself, in the file that it names', async () => {
-    const { apiKey, apiKeyFile } = await startLocal({ dataDir })
-    expect(apiKeyFile).toBe(join(dataDir, 'api-key'))
+  it('keeps the API key to itself, in the file that it names', () => {
+    const { apiKey, apiKeyFile } = local
+    expect(apiKeyFile).toBe(join(sharedFolder, 'data', 'api-key'))
     expect(readFileSync(apiKeyFile, 'utf8')).toBe(`${apiKey}\n`)
     expect(statSync(apiKeyFile).mode & 0o777).toBe(0o600)
   })
 
-  it('after a stop has the money, the key and the lines of before', async () => {
-    const port = String(await freePort())
-    const before = await startLocal({ dataDir, port })
-    const moved = transfer(before)
-    await before.npm.stop()
-    const after = await startLocal({ dataDir, port })
-    expect(after.transferLine).toBe(before.transferLine)
-    expect(after.accountLine).toBe(before.accountLine)
-    expect(transfer(after)).toEqual(moved)
-    expect(account(after).balance).toBe(2500)
-  })
-
-  it('says that it does not use the stores of the environment', async () => {
-    const env = {
-      DATABASE_URL: 'postgres://other.example/other',
-      REDIS_URL: 'redis://other.example',
-    }
-    const local = await startLocal({ dataDir, env })
+  it('says that it does not use the stores of the environment', () => {
     expect(local.npm.output()).toMatch(/DATABASE_URL is set, but not used/)
     expect(local.npm.output()).toMatch(/REDIS_URL is set, but not used/)
+  })
+
+  it('refuses to start twice on the same data, and the first goes on', async () => {
+    const second = await failToStartLocal({ dataDir: join(sharedFolder, 'data'), port: local.port })
+    expect(second).toEqual({ code: 1, said: [expect.stringMatching(/^payonce: already running/)] })
+    expect(second.said[0]).toContain(join(sharedFolder, 'data'))
+    expect(second.said[0]).toContain(`kill ${local.pid}`)
     expect(transfer(local).status).toBe('succeeded')
   })
 })
 
 describe('a stop', () => {
   it('by SIGTERM to npm ends every process, in order', async () => {
-    const local = await startLocal({ dataDir, env: { LOG_LEVEL: 'info' } })
+    const local = await start({ env: { LOG_LEVEL: 'info' } })
     const tree = seeTree(local.npm.pid)
     expect(tree.length, 'npm, Node, and Postgres with its own').toBeGreaterThan(5)
     expect(await local.npm.stop()).toEqual({ code: 0 })
@@ -98,7 +125,7 @@ describe('a stop', () => {
   })
 
   it('by Ctrl-C does the same, although npm passes on what the terminal has sent already', async () => {
-    const local = await startLocal({ dataDir })
+    const local = await start()
     const tree = seeTree(local.npm.pid)
     pressCtrlC(local)
     expect(await local.npm.exited).toEqual({ code: 0 })
@@ -107,7 +134,7 @@ describe('a stop', () => {
   })
 
   it('waits for a request in hand, and at a second Ctrl-C does not', async () => {
-    const local = await startLocal({ dataDir })
+    const local = await start()
     const tree = seeTree(local.npm.pid)
     await sendHalfARequest(local)
     pressCtrlC(local)
@@ -122,24 +149,36 @@ describe('a stop', () => {
   })
 
   it('of Postgres alone ends the rest, and says so', async () => {
-    const local = await startLocal({ dataDir })
+    const local = await start()
     process.kill(postmasterPid(), 'SIGKILL')
     expect((await local.npm.exited).code).not.toBe(0)
     expect(local.npm.output()).toMatch(/^payonce: Postgres .* has ended by itself/m)
   })
 })
 
-describe('a start after a kill -9', () => {
+describe('a start', () => {
+  it('after a stop has the money, the key and the lines of before', async () => {
+    const port = String(await freePort())
+    const before = await start({ port })
+    const moved = transfer(before)
+    await before.npm.stop()
+    const after = await start({ port })
+    expect(after.transferLine).toBe(before.transferLine)
+    expect(after.accountLine).toBe(before.accountLine)
+    expect(transfer(after)).toEqual(moved)
+    expect(account(after).balance).toBe(2500)
+  })
+
   it.each(['of Node', 'of npm', 'of both'] as const)(
-    '%s works at once and leaves no orphan',
+    'after a kill -9 %s works at once and leaves no orphan',
     async (whom) => {
       const port = String(await freePort())
-      const killed = await startLocal({ dataDir, port })
+      const killed = await start({ port })
       transfer(killed)
       const tree = seeTree(killed.npm.pid)
       if (whom !== 'of npm') process.kill(killed.pid, 'SIGKILL')
       if (whom !== 'of Node') killed.npm.kill('SIGKILL')
-      const next = await startLocal({ dataDir, port })
+      const next = await start({ port })
       expect(stillAlive(tree)).toEqual([])
       expect(next.apiKey).toBe(killed.apiKey)
       expect(account(next).balance).toBe(2500)
@@ -150,15 +189,6 @@ describe('a start after a kill -9', () => {
 })
 
 describe('a start that cannot succeed says why in one line and exits with 1', () => {
-  it('on data that another one serves, which goes on', async () => {
-    const local = await startLocal({ dataDir })
-    const second = await failToStartLocal({ dataDir, port: local.port })
-    expect(second).toEqual({ code: 1, said: [expect.stringMatching(/^payonce: already running/)] })
-    expect(second.said[0]).toContain(dataDir)
-    expect(second.said[0]).toContain(`kill ${local.pid}`)
-    expect(transfer(local).status).toBe('succeeded')
-  })
-
   it('on a port that is in use, before it makes a database', async () => {
     const port = await occupyPort()
     const { code, said } = await failToStartLocal({ dataDir, port: String(port) })
@@ -211,11 +241,11 @@ describe('a copy of the repository runs', () => {
     await startStopStart({ cwd: checkout, dataDir: join(checkout, '.payonce') })
   })
 
-  async function startStopStart(options: Parameters<typeof startLocal>[0]): Promise<void> {
-    const first = await startLocal(options)
+  async function startStopStart(options: LocalOptions): Promise<void> {
+    const first = await start(options)
     expect(transfer(first).status).toBe('succeeded')
     await first.npm.stop()
-    const second = await startLocal(options)
+    const second = await start(options)
     expect(account(second).balance).toBe(2500)
     await second.npm.stop()
   }

@@ -122,6 +122,7 @@ describe('a variable that is left out', () => {
       WORKER_CONNECTIONS: 5,
     })
     expect(readLocalConfig({})).toMatchObject({
+      LOG_LEVEL: 'warn',
       HOST: '127.0.0.1',
       PORT: 3000,
       DATA_DIR: './.payonce',

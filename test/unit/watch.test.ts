@@ -265,6 +265,31 @@ describe('the database is asked', () => {
   })
 })
 
+describe('whoever comes while others have waited for long', () => {
+  it('is looked for at once, and so is one who comes right after another was answered', async () => {
+    const parts = new Parts()
+    startWait(parts, ref(1))
+    await vi.advanceTimersByTimeAsync(5_000)
+    for (const number of [2, 3, 4]) {
+      const wait = startWait(parts, ref(number))
+      await vi.advanceTimersByTimeAsync(1)
+      parts.settled.push(ref(number))
+      await vi.advanceTimersByTimeAsync(6)
+      expect(wait.ended).toBe(true)
+    }
+    await end(parts)
+    const alone = new Parts()
+    for (const number of [5, 6, 7]) {
+      const wait = startWait(alone, ref(number))
+      await vi.advanceTimersByTimeAsync(1)
+      alone.settled.push(ref(number))
+      await vi.advanceTimersByTimeAsync(6)
+      expect(wait.ended).toBe(true)
+    }
+    await end(alone)
+  })
+})
+
 describe('a process that stops', () => {
   it('answers everybody who waits at once, and everybody who comes later', async () => {
     const parts = new Parts()

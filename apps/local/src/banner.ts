@@ -22,7 +22,9 @@ ${curl(`${url}/v1/transfers`, [
 See what alice has, in cents.
 ${curl(`${url}/v1/accounts/${alice}`, [authorization])}
 
-Press Ctrl-C to stop. The data are kept for the next start.
+The API is described at ${url}/docs
+
+Press Ctrl-C to stop. Everything is kept for the next start.
 `
 }
 

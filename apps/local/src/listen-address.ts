@@ -32,6 +32,11 @@ const reasons: Record<string, (host: string, port: number) => string> = {
     `Port ${port} on ${host} may not be used by this user. Choose one above 1023: PORT=3000 npm start`,
   EADDRNOTAVAIL: (host) =>
     `${host} is no address of this computer. Leave HOST out, or set it to 127.0.0.1 or 0.0.0.0.`,
-  ENOTFOUND: (host) =>
-    `HOST ${host} is not known. Leave it out, or set it to 127.0.0.1 or 0.0.0.0.`,
+  ENOTFOUND: unknownHost,
+  // What a machine without a network says of the same name.
+  EAI_AGAIN: unknownHost,
+}
+
+function unknownHost(host: string): string {
+  return `HOST ${host} is not known. Leave it out, or set it to 127.0.0.1 or 0.0.0.0.`
 }

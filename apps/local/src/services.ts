@@ -33,7 +33,7 @@ export async function startServices(
   await migrateQueue({ databaseUrl, namespace: workerConfig.QUEUE_NAMESPACE })
   const demo = await prepareDemo({ databaseUrl, dataDir: config.DATA_DIR })
   say('starting worker and API …')
-  const shared = { log, metrics: createMetrics() }
+  const shared = { log: log.child({}), metrics: createMetrics() }
   const worker = await startWorker(workerConfig, shared)
   const api = await startApi(readApiConfig(environment), shared).catch(async (error: unknown) => {
     await worker.close()
@@ -47,6 +47,8 @@ export async function startServices(
         await api.close()
       } finally {
         await worker.close()
+        // A connection that we closed may still complain of the end of Postgres.
+        shared.log.level = 'silent'
       }
     },
   }

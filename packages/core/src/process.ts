@@ -2,16 +2,25 @@ import { constants } from 'node:os'
 
 /**
  * Runs a service until the process is asked to stop (SIGTERM, SIGINT), then closes it and exits with
- * 0. Where it cannot start, prints one line that says why, and exits with 1. A second signal ends
- * the process at once.
+ * 0. Where it cannot start, prints one line that says why, and exits with 1. A signal while it
+ * starts, and a second one while it closes, end the process at once.
  */
 export async function runUntilSignal(
   name: string,
   start: () => Promise<{ close(): Promise<void> }>,
 ): Promise<void> {
+  let isStarted = false
+  // Listened for from the beginning: who sees that it runs may stop it in the same moment.
+  const asked = new Promise<void>((resolve) => {
+    onFirstSignal((signal) => {
+      if (!isStarted) process.exit(exitCodeOf(signal))
+      resolve()
+    })
+  })
   try {
     const service = await start()
-    await new Promise(onFirstSignal)
+    isStarted = true
+    await asked
     await service.close()
     process.exit(0)
   } catch (error) {
@@ -31,14 +40,18 @@ export function onFirstSignal(callback: (signal: StopSignal) => void): () => voi
       firstAt = performance.now()
       callback(signal)
     } else if (performance.now() - firstAt > echoMs) {
-      // As a shell reports a process that a signal ended: 128 and its number.
-      process.exit(128 + constants.signals[signal])
+      process.exit(exitCodeOf(signal))
     }
   }
   for (const signal of stopSignals) process.on(signal, receive)
   return function stopListening() {
     for (const signal of stopSignals) process.off(signal, receive)
   }
+}
+
+/** As a shell reports a process that a signal ended: 128 and the signal's number. */
+export function exitCodeOf(signal: StopSignal): number {
+  return 128 + constants.signals[signal]
 }
 
 export type StopSignal = (typeof stopSignals)[number]

@@ -1,5 +1,5 @@
 import { ConfigError, readClientConfig } from '@payonce/core/config'
-import { onFirstSignal } from '@payonce/core/process'
+import { exitCodeOf, onFirstSignal } from '@payonce/core/process'
 import { createAccountBook } from './accounts.ts'
 import { readApiKey } from './api-key.ts'
 import { checkFile, createAccountCount, fileVersion, type CheckedFile } from './check.ts'
@@ -167,8 +167,7 @@ function describe(tally: Tally, orders: number, startedAt: number): string {
 /** The first signal ends the run in order, with its table; a second one ends the process. */
 function stopOnSignal(stop: AbortController): () => void {
   return onFirstSignal((signal) => {
-    // As a shell reports a process that a signal ended: 128 and its number.
-    stop.abort(new Stopped(`${signal} was received.`, signal === 'SIGINT' ? 130 : 143))
+    stop.abort(new Stopped(`${signal} was received.`, exitCodeOf(signal)))
   })
 }
 

@@ -140,8 +140,11 @@ export async function migrateQueue({
   await client.connect()
   try {
     await runMigrations(client, namespace)
+    const schema = client.escapeIdentifier(namespace)
+    // Makes the sequence of ids that BullMQ makes with the first job otherwise, although no job of
+    // ours has its id from it: that takes a right that no producer should have.
+    await client.query(`SELECT ${schema}.next_job_id($1)`, [queueName])
     if (grantTo !== undefined) {
-      const schema = client.escapeIdentifier(namespace)
       const role = client.escapeIdentifier(grantTo)
       await client.query(`GRANT USAGE ON SCHEMA ${schema} TO ${role}`)
       await client.query(`GRANT ALL ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)

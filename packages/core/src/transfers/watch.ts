@@ -43,17 +43,40 @@ type Waiting = {
  */
 export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watcher {
   const waiting = new Set<Waiting>()
-  let ticking = false
   let stopped = false
+  let looking = false
+  let lookedFor = 0
+  let endedAt = Number.NEGATIVE_INFINITY
+  let failed = false
+  let nextLook: NodeJS.Timeout | undefined
+
+  /** Sets the next look anew: whoever has just come does not wait out the pause of those before. */
+  function plan(isFast: boolean): void {
+    clearTimeout(nextLook)
+    if (looking || waiting.size === 0) return
+    const delayMs = endedAt + pauseMs(isFast) - performance.now()
+    nextLook = setTimeout(() => void tick(), Math.max(0, delayMs))
+  }
+
+  /** Never so short that looking is all we do, and long while the database is away. */
+  function pauseMs(isFast: boolean): number {
+    const shortest = isFast && !failed ? shortestPauseMs : longestPauseMs
+    return Math.min(Math.max(shortest, 2 * lookedFor), 1_000)
+  }
+
+  function isAnybodyNew(): boolean {
+    const now = performance.now()
+    return [...waiting].some(({ since }) => now - since < fastPhaseMs)
+  }
 
   async function tick(): Promise<void> {
-    ticking = true
-    while (waiting.size > 0) {
-      const startedAt = performance.now()
-      await look()
-      await pause(startedAt)
-    }
-    ticking = false
+    looking = true
+    const startedAt = performance.now()
+    await look()
+    endedAt = performance.now()
+    lookedFor = endedAt - startedAt
+    looking = false
+    plan(isAnybodyNew())
   }
 
   async function look(): Promise<void> {
@@ -70,17 +93,11 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
         const transfer = found.get(nameOf(one.ref))
         if (transfer !== undefined) one.end(transfer)
       }
+      failed = false
     } catch (error) {
+      failed = true
       onError(error)
     }
-  }
-
-  /** Shorter while somebody has only just begun to wait; never so short that looking is all we do. */
-  async function pause(startedAt: number): Promise<void> {
-    const now = performance.now()
-    const isFast = [...waiting].some(({ since }) => now - since < fastPhaseMs)
-    const pauseMs = Math.max(isFast ? shortestPauseMs : longestPauseMs, 2 * (now - startedAt))
-    await new Promise((resolve) => setTimeout(resolve, Math.min(pauseMs, 1_000)))
   }
 
   return {
@@ -89,20 +106,21 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
         return Promise.resolve(undefined)
       return new Promise((resolve) => {
         const giveUp = () => one.end()
-        const timer = setTimeout(giveUp, timeoutMs)
+        const deadline = setTimeout(giveUp, timeoutMs)
         const one: Waiting = {
           ref,
           since: performance.now(),
           end: (transfer) => {
-            clearTimeout(timer)
+            clearTimeout(deadline)
             signal?.removeEventListener('abort', giveUp)
             waiting.delete(one)
+            if (waiting.size === 0) clearTimeout(nextLook)
             resolve(transfer)
           },
         }
         signal?.addEventListener('abort', giveUp, { once: true })
         waiting.add(one)
-        if (!ticking) void tick()
+        plan(true)
       })
     },
     get waiting() {
