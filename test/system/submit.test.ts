@@ -118,7 +118,7 @@ async function expectMovedOnce(prefix: string, { orders, total }: Orders): Promi
   const moved = await transfersOf(prefix)
   expect(moved.map(({ status }) => status)).toEqual(Array(orders).fill('succeeded'))
   expect(new Set(moved.map(({ idempotency_key }) => idempotency_key)).size).toBe(orders)
-  expect(moved.reduce((sum, { amount }) => sum + amount, 0)).toBe(total)
+  expect(moved.reduce((sum, { amount }) => sum + (amount ?? 0), 0)).toBe(total)
   const { body } = await client.get<TrialBalanceOnWire>('/v1/trial-balance')
   expect(body.data).toMatchObject([{ currency: 'EUR', balance: 0 }])
 }
