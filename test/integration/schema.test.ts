@@ -126,11 +126,13 @@ describe.each(names)('the table %s', (name) => {
       )
     }
     for (const { config } of table.indexes) {
-      const columns = config.columns.map((column) => `"${'name' in column ? column.name : ''}"`)
+      const columns = config.columns.map((column) =>
+        'name' in column ? `"${column.name}" ${column.indexConfig?.opClass ?? ''}` : '',
+      )
       const where = config.where === undefined ? '' : `WHERE ${render(config.where)}`
       const unique = config.unique ? 'UNIQUE' : ''
       await db.query(
-        `CREATE ${unique} INDEX "${config.name}" ON believed."${name}" (${columns.join(', ')}) ${where}`,
+        `CREATE ${unique} INDEX "${config.name}" ON believed."${name}" USING ${config.method ?? 'btree'} (${columns.join(', ')}) ${where}`,
       )
     }
     const checksIn = (schemaName: string) =>
@@ -162,7 +164,7 @@ describe.each(names)('the table %s', (name) => {
       [name],
     )
     const exempt = ['tenants_pkey', 'tenants_name_mode_unique', 'api_keys_pkey', 'sweeps_pkey']
-    exempt.push('api_keys_hash_unique')
+    exempt.push('api_keys_hash_unique', 'ledger_chains_pkey', 'settlements_primary')
     const others = rows.filter((row) => !exempt.includes(row.name))
     expect(others.filter(({ first }) => first !== 'tenant_id')).toEqual([])
   })
@@ -221,6 +223,8 @@ describe('what the schema alone holds', () => {
       failure_code: 'NULL',
       source_version: '1',
       destination_version: '1',
+      captured_amount: '0',
+      refunded_amount: '0',
       settlement_id: `'${id}'`,
       created_at: 'now()',
       settled_at: 'now()',

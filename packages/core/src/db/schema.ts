@@ -279,12 +279,8 @@ export const transfers = pgTable(
     currency: text('currency'),
     /** `[{source, destination, amount, currency, source_version, destination_version}, …]` */
     legs: jsonb('legs').$type<StoredLeg[]>(),
-    capturedAmount: amount('captured_amount')
-      .notNull()
-      .default(sql`0`),
-    refundedAmount: amount('refunded_amount')
-      .notNull()
-      .default(sql`0`),
+    capturedAmount: amount('captured_amount').notNull(),
+    refundedAmount: amount('refunded_amount').notNull(),
     executeAt: time('execute_at'),
     /** When an open hold is released. */
     expiresAt: time('expires_at'),

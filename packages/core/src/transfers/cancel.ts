@@ -94,9 +94,10 @@ async function insertEnded(
   const metadata = nullIfEmpty(command.metadata)
   const { rows } = await tx.query<{ settled_at: Date }>(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
-                            destination, amount, currency, legs, description, metadata, execute_at,
-                            expires_at, settlement_id, created_at, failure_code, settled_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                            destination, amount, currency, legs, description, metadata,
+                            captured_amount, refunded_amount, execute_at, expires_at,
+                            settlement_id, created_at, failure_code, settled_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, $15, $16, $17, $18,
              date_trunc('milliseconds', clock_timestamp()))
      ON CONFLICT DO NOTHING
      RETURNING settled_at`,
