@@ -1,12 +1,15 @@
 import { defineConfig } from 'vitest/config'
 import { findChromium } from './test/support/chromium-program.ts'
+import { findHledger } from './test/support/hledger-program.ts'
 import { isRedisMissing } from './test/support/redis-program.ts'
 
-// Tests that need Redis or a browser are left out where there is none, and the run says so at its end
-// (see global-setup.ts). On a build server that would hide a hole, so there the same run fails.
+// Tests that need Redis, a browser or hledger are left out where there is none, and the run says so at
+// its end (see global-setup.ts). On a build server that would hide a hole, so there the same run fails.
 const mayLeaveOut = process.env.CI !== 'true'
 const leaveOutRedis = mayLeaveOut && isRedisMissing()
 const leaveOutBrowser = mayLeaveOut && findChromium() === undefined
+const leaveOutHledger = mayLeaveOut && findHledger() === undefined
+const leftOutOfIntegration = leaveOutHledger ? ['test/integration/export.test.ts'] : []
 
 export default defineConfig({
   test: {
@@ -28,6 +31,7 @@ export default defineConfig({
         test: {
           name: 'integration-postgres',
           include: ['test/integration/**/*.test.ts'],
+          exclude: leftOutOfIntegration,
           globalSetup: 'test/global-setup.ts',
           provide: { queueBackend: 'postgres' },
           testTimeout: 20_000,
@@ -40,6 +44,7 @@ export default defineConfig({
         test: {
           name: 'integration-redis',
           include: leaveOutRedis ? [] : ['test/integration/**/*.test.ts'],
+          exclude: leftOutOfIntegration,
           globalSetup: 'test/global-setup.ts',
           provide: { queueBackend: 'redis' },
           testTimeout: 20_000,

@@ -106,10 +106,10 @@ const steps: readonly [step: string, statement: string][] = [
   [
     'settling them',
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
-                            amount, currency, source_version, destination_version, settlement_id,
-                            created_at, settled_at)
+                            amount, currency, captured_amount, refunded_amount, source_version,
+                            destination_version, settlement_id, created_at, settled_at)
      SELECT past.tenant_id, past.id, idempotency_key, 'transfer', 'succeeded', source, destination,
-            past.amount, currency, debit.seq, credit.seq, past.id, accepted_at, settled_at
+            past.amount, currency, 0, 0, debit.seq, credit.seq, past.id, accepted_at, settled_at
        FROM past
        JOIN entries AS debit ON debit.transfer_id = past.id AND debit.amount < 0
        JOIN entries AS credit ON credit.transfer_id = past.id AND credit.amount > 0

@@ -9,6 +9,7 @@ import { Client, escapeIdentifier } from 'pg'
 import type { TestProject } from 'vitest/node'
 import './support/provided-context.ts'
 import { chromiumMissingLine, findChromium } from './support/chromium-program.ts'
+import { findHledger, hledgerMissingLine } from './support/hledger-program.ts'
 import { isRedisMissing, redisMissingLine } from './support/redis-program.ts'
 import { startRedisServer } from './support/redis-server.ts'
 
@@ -64,6 +65,7 @@ function services(postgres: PostgresForRun, databasePrefix: string, redis: Redis
       await postgres.stop(databasePrefix)
       if (redis.url === null) process.stderr.write(`\n*** ${redisMissingLine}\n`)
       if (findChromium() === undefined) process.stderr.write(`\n*** ${chromiumMissingLine}\n`)
+      if (findHledger() === undefined) process.stderr.write(`\n*** ${hledgerMissingLine}\n`)
     },
   }
 }

@@ -73,9 +73,10 @@ async function writeHistory(): Promise<void> {
   )
   await db.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
-                            amount, currency, failure_code, source_version, destination_version,
-                            settlement_id, created_at, settled_at)
-     SELECT $1, id, md5(n::text), 'transfer', status, $2, $3, 1, 'EUR',
+                            amount, currency, captured_amount, refunded_amount, failure_code,
+                            source_version, destination_version, settlement_id, created_at,
+                            settled_at)
+     SELECT $1, id, md5(n::text), 'transfer', status, $2, $3, 1, 'EUR', 0, 0,
             CASE status WHEN 'failed' THEN 'insufficient_funds' END, n, n, id, at, at
        FROM history WHERE NOT is_queued`,
     [tenantId, alice, poor],

@@ -116,8 +116,9 @@ async function insertDue(secondsAgo: number, pool: Pool = db): Promise<string> {
 async function settle(id: string, pool: Pool = db): Promise<void> {
   await pool.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
-                            amount, currency, settlement_id, created_at, settled_at)
-     VALUES ($1, $2, $3, 'transfer', 'canceled', $2, $1, 1, 'EUR', $2, now(), now())`,
+                            amount, currency, captured_amount, refunded_amount, settlement_id,
+                            created_at, settled_at)
+     VALUES ($1, $2, $3, 'transfer', 'canceled', $2, $1, 1, 'EUR', 0, 0, $2, now(), now())`,
     [tenantId, id, `key of ${id}`],
   )
 }

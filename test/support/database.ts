@@ -26,6 +26,15 @@ export async function createEmptyDatabase(): Promise<string> {
   })
 }
 
+/** A copy of a database that nobody is connected to, with all that is in it. Returns its URL. */
+export async function copyDatabase(databaseUrl: string): Promise<string> {
+  return cloneDatabase({
+    serverUrl: inject('postgresUrl'),
+    template: new URL(databaseUrl).pathname.slice(1),
+    name: `${inject('databasePrefix')}_${randomBytes(6).toString('hex')}`,
+  })
+}
+
 async function cloneDatabase(options: {
   serverUrl: string
   template: string

@@ -24,3 +24,18 @@ export async function findOrCreateTenant(
   if (row === undefined) throw new Error(`tenant ${options.name} is gone`)
   return row.id
 }
+
+/** The tenants of a mode, by name: of one name where one is given, and at most `limit`. */
+export async function listTenants(
+  db: Queryable,
+  { name, mode, limit }: { name?: string | undefined; mode: TenantMode; limit: number },
+): Promise<{ id: string; name: string }[]> {
+  const { rows } = await db.query<{ id: string; name: string }>(
+    `SELECT id, name FROM tenants
+      WHERE mode = $1 AND ($2::text IS NULL OR name = $2)
+      ORDER BY name
+      LIMIT $3`,
+    [mode, name ?? null, limit],
+  )
+  return rows
+}

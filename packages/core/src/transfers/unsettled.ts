@@ -108,6 +108,21 @@ export async function readHorizon(db: Queryable): Promise<{ now: Date; horizon: 
   return row
 }
 
+/**
+ * Refuses a role that cannot see the transactions of others: its horizon would be a guess. For what
+ * has to be right at once; the sweep looks again every hour.
+ */
+export async function requireSight(db: Queryable): Promise<void> {
+  const { rowCount } = await db.query(
+    `SELECT FROM pg_stat_activity
+      WHERE datname = current_database() AND query = '<insufficient privilege>' LIMIT 1`,
+  )
+  if (rowCount === 0) return
+  throw new Error(
+    "this role may not see other roles' transactions: use the role of the workers, or grant pg_read_all_stats",
+  )
+}
+
 /** Where a page of unsettled commands begins: behind this one, by due time and id. */
 export type UnsettledPosition = { dueAt: Date; resourceId: string }
 
