@@ -47,7 +47,7 @@ const readBooks = `
   )
   SELECT (SELECT coalesce(sum(balance), 0)::bigint FROM accounts WHERE tenant_id = $1) AS "balance",
          (SELECT count(*) FROM idempotency_keys AS accepted
-           WHERE tenant_id = $1 AND due_at IS NOT NULL
+           WHERE tenant_id = $1 AND due_at IS NOT NULL AND resource = 'transfer'
              AND NOT EXISTS (SELECT FROM transfers WHERE transfers.tenant_id = accepted.tenant_id
                                 AND transfers.id = accepted.resource_id)) AS "unsettled",
          (SELECT count(*) FROM succeeded LEFT JOIN pairs ON transfer_id = id
@@ -60,4 +60,5 @@ const readBooks = `
             LEFT JOIN chain ON chain.account_id = id AND is_last
            WHERE tenant_id = $1 AND (balance <> coalesce(balance_after, 0)
                                      OR entry_count <> coalesce(seq, 0))) AS "wrongBalances",
-         (SELECT count(*) FROM idempotency_keys WHERE tenant_id = $1) AS "keys"`
+         (SELECT count(*) FROM idempotency_keys
+           WHERE tenant_id = $1 AND resource = 'transfer') AS "keys"`

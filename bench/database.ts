@@ -5,8 +5,10 @@ import { createPool } from '@payonce/core/db/client'
 import { commandOfScript, repositoryRoot } from './program.ts'
 import type { Stack } from './stack.ts'
 
-/** A database at the schema of this version, with a tenant that has a key. */
+/** A database at the schema of a checkout, with a tenant that has a key. */
 export type BenchDatabase = {
+  /** Whose API and worker it is for. */
+  checkout: string
   url: string
   pool: Pool
   tenantId: string
@@ -17,18 +19,20 @@ export type BenchDatabase = {
 /** Makes databases that are all alike: the first one is set up as a user would, the others copied. */
 export type DatabaseMaker = { create(): Promise<BenchDatabase> }
 
-export async function createDatabaseMaker({
-  postgres,
-}: Pick<Stack, 'postgres'>): Promise<DatabaseMaker> {
+export async function createDatabaseMaker(
+  { postgres }: Pick<Stack, 'postgres'>,
+  checkout = repositoryRoot,
+): Promise<DatabaseMaker> {
+  const template = `payonce_bench_${checkout === repositoryRoot ? 'this' : 'other'}`
   const urlOf = (name: string) =>
     Object.assign(new URL(postgres.url), { pathname: `/${name}` }).href
   await runAlone(postgres.url, `CREATE DATABASE ${template}`)
-  await runScript('migrate', [], urlOf(template))
-  const apiKey = await runScript('keys', ['create', '--tenant', 'bench'], urlOf(template))
+  await runScript(checkout, ['migrate'], urlOf(template))
+  const apiKey = await runScript(checkout, ['keys', 'create', '--tenant', 'bench'], urlOf(template))
   let made = 0
 
   async function create(): Promise<BenchDatabase> {
-    const name = `payonce_bench_${++made}`
+    const name = `${template}_${++made}`
     await runAlone(postgres.url, `CREATE DATABASE ${name} TEMPLATE ${template}`)
     const pool = createPool({
       databaseUrl: urlOf(name),
@@ -38,6 +42,7 @@ export async function createDatabaseMaker({
       onError: () => undefined,
     })
     return {
+      checkout,
       url: urlOf(name),
       pool,
       tenantId: await readTenantId(pool),
@@ -65,7 +70,6 @@ export async function withDatabase<Result>(
   }
 }
 
-const template = 'payonce_bench_template'
 /** An hour: filling tables with millions of rows takes minutes. */
 const longestStatementMs = 3_600_000
 
@@ -80,11 +84,15 @@ async function readTenantId(pool: Pool): Promise<string> {
  * Runs a script of package.json on a database and returns what it prints. Without REDIS_URL the
  * migration prepares the queue in Postgres as well, so that both backends can be measured.
  */
-async function runScript(name: string, args: string[], databaseUrl: string): Promise<string> {
+async function runScript(
+  checkout: string,
+  [name = '', ...args]: string[],
+  databaseUrl: string,
+): Promise<string> {
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    [...commandOfScript(name), ...args],
-    { cwd: repositoryRoot, env: { PATH: process.env.PATH, DATABASE_URL: databaseUrl } },
+    [...commandOfScript(name, checkout), ...args],
+    { cwd: checkout, env: { PATH: process.env.PATH, DATABASE_URL: databaseUrl } },
   )
   return stdout.trim()
 }

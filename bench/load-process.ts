@@ -47,7 +47,7 @@ class Load {
     while (performance.now() < this.#stopAtMs) {
       const askedAtMs = performance.now()
       const failure = await this.#ask(connection)
-      if (failure === undefined) this.#accepted += 1
+      if (failure === undefined) this.#accepted += this.#options.traffic.batchSize ?? 1
       else await this.#noteFailure(failure)
       if (this.#measuring !== undefined) this.#latencies.push(performance.now() - askedAtMs)
     }

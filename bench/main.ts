@@ -18,7 +18,7 @@ function tell(line: string): void {
 
 async function run(options: Options): Promise<void> {
   const startedAt = new Date().toISOString()
-  const chosen = chooseScenarios(options.scenarios)
+  const chosen = chooseScenarios(options)
   tell('starting Postgres and Redis')
   const stack = await startStack({ countStatements: options.profile !== undefined })
   stopOnSignal(() => stack.stop())
@@ -39,13 +39,14 @@ async function run(options: Options): Promise<void> {
   }
 }
 
-function chooseScenarios(names: readonly string[]): readonly Scenario[] {
+function chooseScenarios({ scenarios: names, against }: Options): readonly Scenario[] {
   const known = scenarios.map(({ name }) => name)
   const unknown = names.find((name) => !known.includes(name))
   if (unknown !== undefined) {
     throw new UsageError(`there is no scenario ${unknown}, only ${known.join(', ')}`)
   }
-  return names.length === 0 ? scenarios : scenarios.filter(({ name }) => names.includes(name))
+  if (names.length > 0) return scenarios.filter(({ name }) => names.includes(name))
+  return scenarios.filter(({ name }) => name !== 'against' || against !== undefined)
 }
 
 /** Ctrl-C stops the servers in order. API, worker and load end with this process by themselves. */

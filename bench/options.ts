@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
 export type Options = {
@@ -11,6 +12,8 @@ export type Options = {
   connections: number
   /** Settled transfers that a grown database holds. */
   rows: number
+  /** Another checkout of this repository, to be measured beside this one. */
+  against: string | undefined
   /** Where the results are written. */
   out: string
   /** Where CPU profiles and statement costs are written; they slow down what they look at. */
@@ -30,6 +33,7 @@ export const usage = `Usage: npm run bench -- [options]
   --repeat N           rounds of each contender (3)
   --connections N      clients at a time (64)
   --rows N             settled transfers in the grown database (1000000)
+  --against FOLDER     another checkout, for the scenario of that name
   --out FOLDER         where the results are written (bench/results)
   --profile FOLDER     also writes CPU profiles and the costs of statements there
   --node-flags FLAGS   flags of node for API and worker, to try them out`
@@ -44,6 +48,7 @@ export function readOptions(argv: readonly string[]): Options {
     repeat: number('repeat', values.repeat, 1, 100),
     connections: number('connections', values.connections, 1, 10_000),
     rows: number('rows', values.rows, 1_000, 100_000_000),
+    against: values.against === undefined ? undefined : resolve(values.against),
     out: values.out,
     profile: values.profile,
     nodeFlags: split(values['node-flags'], ' '),
@@ -61,6 +66,7 @@ function parse(argv: readonly string[]) {
         repeat: { type: 'string', default: '3' },
         connections: { type: 'string', default: '64' },
         rows: { type: 'string', default: '1000000' },
+        against: { type: 'string' },
         out: { type: 'string', default: 'bench/results' },
         profile: { type: 'string' },
         'node-flags': { type: 'string', default: '' },

@@ -14,15 +14,17 @@ export type Program = SupervisedProcess & {
 export type ProgramOptions = {
   /** Arguments of node: flags, then the file. */
   command: readonly string[]
+  /** The checkout that it belongs to. */
+  checkout: string
   env: { [name: string]: string }
 }
 
-/** Starts a program of this repository. It ends with this process, however that ends. */
-export async function startProgram({ command, env }: ProgramOptions): Promise<Program> {
+/** Starts a program of a checkout. It ends with this process, however that ends. */
+export async function startProgram({ command, checkout, env }: ProgramOptions): Promise<Program> {
   const output = new ProcessOutput()
   const child = await spawnSupervised({
     command: [process.execPath, ...command],
-    cwd: repositoryRoot,
+    cwd: checkout,
     env: { PATH: process.env.PATH ?? '', ...env },
     signalOnOurDeath: 'KILL',
     onLine: (line) => output.add(line),
@@ -35,8 +37,8 @@ export async function startProgram({ command, env }: ProgramOptions): Promise<Pr
 }
 
 /** What node is given by `npm run NAME`: we measure what a user starts. */
-export function commandOfScript(name: string): string[] {
-  const { scripts } = JSON.parse(readFileSync(`${repositoryRoot}/package.json`, 'utf8')) as {
+export function commandOfScript(name: string, checkout: string): string[] {
+  const { scripts } = JSON.parse(readFileSync(`${checkout}/package.json`, 'utf8')) as {
     scripts: Record<string, string>
   }
   const [shellWord, program, ...command] = (scripts[name] ?? '').split(' ')

@@ -11,7 +11,7 @@ export type Service<Role extends string = string> = {
 }
 
 export type PayonceOptions = {
-  database: Pick<BenchDatabase, 'url' | 'apiKey'>
+  database: Pick<BenchDatabase, 'url' | 'apiKey' | 'checkout'>
   /** Without it the queue is in Postgres. */
   redisUrl?: string
   /** Flags of node for both. */
@@ -66,11 +66,11 @@ export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
 
 function startScript(
   name: 'api' | 'worker',
-  { nodeFlags, profile }: PayonceOptions,
+  { nodeFlags, profile, database: { checkout } }: PayonceOptions,
   env: { [name: string]: string },
 ): Promise<Program> {
   const flags = [...nodeFlags, ...(profile?.nodeFlags(name) ?? [])]
-  return startProgram({ command: [...flags, ...commandOfScript(name)], env })
+  return startProgram({ command: [...flags, ...commandOfScript(name, checkout)], checkout, env })
 }
 
 async function readBatches(

@@ -11,6 +11,8 @@ export type TrafficOptions = {
   currency: string
   /** Asks the server to answer when the transfer is settled (`Prefer: wait`), not when accepted. */
   waitSeconds?: number
+  /** Transfers in one request; single ones without it. */
+  batchSize?: number
 }
 
 /** Which pairs of accounts move money: a new pattern is a new line here. */
@@ -26,16 +28,22 @@ export type TrafficKind = keyof typeof pairs
 
 /** Returns a maker of requests: each call is a new transfer under a new key, as it goes on the wire. */
 export function createTraffic(options: TrafficOptions): () => string {
-  const { kind, url, path, apiKey, accounts, currency, waitSeconds } = options
+  const { kind, url, path, apiKey, accounts, currency, waitSeconds, batchSize } = options
   const choosePair = pairs[kind]
   const head =
     `POST ${path} HTTP/1.1\r\nHost: ${new URL(url).host}\r\n` +
     `Authorization: Bearer ${apiKey}\r\nContent-Type: application/json\r\n` +
     (waitSeconds === undefined ? '' : `Prefer: wait=${waitSeconds}\r\n`)
-  return function nextRequest() {
+  function nextTransfer() {
     const [source, destination] = choosePair(accounts)
-    const amount = 1 + randomIndex(largestAmount)
-    const body = JSON.stringify({ source, destination, amount, currency })
+    return { source, destination, amount: 1 + randomIndex(largestAmount), currency }
+  }
+  return function nextRequest() {
+    const body = JSON.stringify(
+      batchSize === undefined
+        ? nextTransfer()
+        : { transfers: Array.from({ length: batchSize }, nextTransfer) },
+    )
     return `${head}Idempotency-Key: ${randomUUID()}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
   }
 }

@@ -19,6 +19,8 @@ export type PayonceRoundOptions = Round & {
   traffic: TrafficKind
   queue: 'redis' | 'postgres'
   connections: number
+  /** Transfers in one request; single ones without it. */
+  batchSize?: number
   /** Asks for the settled transfer (`Prefer: wait`) instead of its acceptance. */
   waitSeconds?: number
 }
@@ -39,9 +41,10 @@ export async function measurePayonce(
 
 async function measureWithRedis(
   { options, stack }: Bench,
-  { database, accounts, traffic, queue, connections, waitSeconds, label }: PayonceRoundOptions,
+  round: PayonceRoundOptions,
   redis: Redis,
 ): Promise<Measurement> {
+  const { database, accounts, traffic, queue, connections, batchSize, waitSeconds, label } = round
   const profile =
     options.profile === undefined
       ? undefined
@@ -69,10 +72,11 @@ async function measureWithRedis(
         traffic: {
           kind: traffic,
           url: payonce.url,
-          path: '/v1/transfers',
+          path: batchSize === undefined ? '/v1/transfers' : '/v1/transfer-batches',
           apiKey: database.apiKey,
           accounts: accounts.map((id) => encodeId('account', id)),
           currency,
+          ...(batchSize === undefined ? {} : { batchSize }),
           ...(waitSeconds === undefined ? {} : { waitSeconds }),
         },
         expectedStatus: waitSeconds === undefined ? 202 : 200,
@@ -108,7 +112,8 @@ async function countSettled({ pool, tenantId }: BenchDatabase): Promise<number> 
 
 async function countKeys({ pool, tenantId }: BenchDatabase): Promise<number> {
   const { rows } = await pool.query<{ keys: number }>(
-    'SELECT count(*)::float8 AS keys FROM idempotency_keys WHERE tenant_id = $1',
+    `SELECT count(*)::float8 AS keys FROM idempotency_keys
+      WHERE tenant_id = $1 AND resource = 'transfer'`,
     [tenantId],
   )
   return rows[0]?.keys ?? 0

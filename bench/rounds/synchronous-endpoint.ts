@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { freePort } from '@payonce/local/loopback-port'
 import { currency } from '../history.ts'
-import { startProgram, untilReady } from '../program.ts'
+import { repositoryRoot, startProgram, untilReady } from '../program.ts'
 import { measureThroughput } from '../throughput.ts'
 import { readWalBytes, refuseFailures, refuseFaults } from './checks.ts'
 import type { BenchDatabase } from '../database.ts'
@@ -61,6 +61,7 @@ export async function measureSynchronousEndpoint(
 async function startEndpoint({ url, apiKey }: BenchDatabase): Promise<Service<'endpoint'>> {
   const port = await freePort()
   const program = await startProgram({
+    checkout: repositoryRoot,
     command: ['--import', 'tsx', 'bench/baselines/synchronous-endpoint.ts'],
     env: { DATABASE_URL: url, API_KEY: apiKey, PORT: String(port) },
   })

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '@payonce/local/loopback-port'
-import { commandOfScript, startProgram, untilReady } from '../program.ts'
+import { commandOfScript, repositoryRoot, startProgram, untilReady } from '../program.ts'
 import type { Measurement } from '../metrics.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 
@@ -49,7 +49,8 @@ async function measureStart(dataDir: string): Promise<Measurement> {
   const port = await freePort()
   const startedAt = performance.now()
   const program = await startProgram({
-    command: commandOfScript('start'),
+    command: commandOfScript('start', repositoryRoot),
+    checkout: repositoryRoot,
     env: { DATA_DIR: dataDir, HOST: '127.0.0.1', PORT: String(port) },
   })
   try {

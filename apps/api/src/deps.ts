@@ -40,7 +40,6 @@ export type Deps = {
 /** What middleware finds out about a request. */
 export type Variables = {
   requestId: string
-  log: Log
   owner: ApiKeyOwner
 }
 

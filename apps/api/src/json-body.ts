@@ -159,13 +159,11 @@ class StrictJsonCheck {
 
   #checkName(name: string, path: Path): void {
     const names = this.#openObjects.at(-1)
-    const param = toPointer([...path(), name])
+    const where = () => ({ param: toPointer([...path(), name]) })
     if (name === '__proto__') {
-      throw new Problem('unknown_field', 'The member __proto__ is not allowed.', { param })
+      throw new Problem('unknown_field', 'The member __proto__ is not allowed.', where())
     }
-    if (names?.has(name)) {
-      throw new Problem('duplicate_member', 'Name each member once.', { param })
-    }
+    if (names?.has(name)) throw new Problem('duplicate_member', 'Name each member once.', where())
     names?.add(name)
   }
 

@@ -7,12 +7,16 @@ import type { ErrorHandler, NotFoundHandler } from 'hono'
 import type { Deps, Env } from '../deps.ts'
 
 /** Turns whatever a handler throws into an answer; bugs are logged, and tell the client nothing. */
-export function answerErrors(deps: Pick<Deps, 'publicUrl'>): ErrorHandler<Env> {
+export function answerErrors({
+  log,
+  publicUrl,
+}: Pick<Deps, 'log' | 'publicUrl'>): ErrorHandler<Env> {
   return function answerError(error, c) {
     const problem = toProblem(error)
-    if (problem.code === 'internal_error') c.var.log.error({ error }, 'request failed')
-    else if (problem.status >= 500) c.var.log.warn({ error }, 'request could not be served')
-    const body = renderProblem(problem, c.var.requestId, deps.publicUrl)
+    const { requestId } = c.var
+    if (problem.code === 'internal_error') log.error({ requestId, error }, 'request failed')
+    else if (problem.status >= 500) log.warn({ requestId, error }, 'request could not be served')
+    const body = renderProblem(problem, requestId, publicUrl)
     return c.body(body, problem.status, {
       'content-type': 'application/problem+json',
       ...problem.headers,

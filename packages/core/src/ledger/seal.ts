@@ -57,14 +57,13 @@ export function sealOf(
   secret: string | undefined,
 ): Buffer {
   const hash = secret === undefined ? createHash('sha256') : createHmac('sha256', secret)
-  hash.update(previous).update(settlement.id).update('\n')
-  for (const line of linesOf(settlement)) hash.update(line).update('\n')
-  return hash.digest()
+  return hash.update(previous).update(textOf(settlement)).digest()
 }
 
 /** One line per row, sorted, so that the order in which rows are read does not matter. */
-function linesOf({ transfers, entries }: Settlement): string[] {
-  return [...transfers.map(transferLine), ...entries.map(entryLine)].toSorted()
+function textOf({ id, transfers, entries }: Settlement): string {
+  const lines = [...transfers.map(transferLine), ...entries.map(entryLine)]
+  return `${id}\n${lines.toSorted().join('\n')}\n`
 }
 
 function transferLine(transfer: SealedTransfer): string {
@@ -87,8 +86,8 @@ function transferLine(transfer: SealedTransfer): string {
     transfer.failureCode,
     text(transfer.sourceVersion),
     text(transfer.destinationVersion),
-    transfer.createdAt,
-    transfer.settledAt,
+    transfer.createdAt.getTime(),
+    transfer.settledAt.getTime(),
   ])
 }
 
@@ -101,7 +100,7 @@ function entryLine(entry: SealedEntry): string {
     entry.transferId,
     text(entry.amount),
     text(entry.balanceAfter),
-    entry.createdAt,
+    entry.createdAt.getTime(),
   ])
 }
 

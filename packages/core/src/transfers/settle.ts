@@ -419,21 +419,27 @@ async function seal(
 ): Promise<void> {
   if (decided.length === 0) return
   const transfers = decided.map((one): SealedTransfer => {
-    const { command, outcome, state } = one
+    const { command: accepted, outcome, state } = one
+    const { command } = accepted
     const versions = singleVersions(one)
     return {
-      ...command.command,
-      tenantId: command.tenantId,
-      id: command.id,
-      idempotencyKey: command.idempotencyKey,
+      tenantId: accepted.tenantId,
+      id: accepted.id,
+      idempotencyKey: accepted.idempotencyKey,
+      kind: command.kind,
       status: state.status,
-      amount: outcome.amount ?? command.command.amount,
+      parentId: command.parentId,
+      source: command.source,
+      destination: command.destination,
+      amount: outcome.amount ?? command.amount,
+      currency: command.currency,
       legs: settledLegs(one),
-      metadata: nullIfEmpty(command.command.metadata),
+      description: command.description,
+      metadata: nullIfEmpty(command.metadata),
       failureCode: outcome.failureCode,
       sourceVersion: versions?.source ?? null,
       destinationVersion: versions?.destination ?? null,
-      createdAt: command.acceptedAt,
+      createdAt: accepted.acceptedAt,
       settledAt,
     }
   })
