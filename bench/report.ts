@@ -37,9 +37,7 @@ export function renderScenario({
     '',
     ...renderTable(contenders),
     '',
-    ...ratios.map(
-      ({ metric, of, to, value }) => `${value.toFixed(2)}× ${of} / ${to}, ${metrics[metric].label}`,
-    ),
+    ...ratios.map(renderRatio),
     ...targets.map((target) => {
       const limit = 'atLeast' in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`
       const { label, digits } = metrics[target.metric]
@@ -48,6 +46,21 @@ export function renderScenario({
     }),
     '',
   ].join('\n')
+}
+
+function renderRatio({
+  metric,
+  of,
+  to,
+  value,
+  atLeast = -Infinity,
+  atMost = Infinity,
+}: ScenarioResult['ratios'][number]): string {
+  const text = `${value.toFixed(2)}× ${of} / ${to}, ${metrics[metric].label}`
+  if (atLeast === -Infinity && atMost === Infinity) return text
+  const isMet = value >= atLeast && value <= atMost
+  const limit = atMost === Infinity ? `≥ ${atLeast}×` : `≤ ${atMost}×`
+  return `${isMet ? 'met   ' : 'MISSED'} ${text} (target ${limit})`
 }
 
 function renderTable(contenders: readonly ContenderResult[]): string[] {

@@ -27,7 +27,10 @@ export type Contender = {
 export type Round = { label: string }
 
 /** How many times what one contender measured is what another did in the same round. */
-export type Ratio = { metric: MetricName; of: string; to: string }
+export type Ratio = { metric: MetricName; of: string; to: string } & Partial<Limits>
+
+/** What it should come to. */
+type Limits = { atLeast: number; atMost: number }
 
 export type Target = { metric: MetricName; of: string } & ({ atLeast: number } | { atMost: number })
 

@@ -6,7 +6,8 @@ import type { Profile } from './profile.ts'
 /** Something that accepts transfers over HTTP, and the processes that it consists of. */
 export type Service<Role extends string = string> = {
   url: string
-  processes: Readonly<Record<Role, number>>
+  /** Of each role as many as were started. */
+  processes: Readonly<Record<Role, readonly number[]>>
   stop(): Promise<void>
 }
 
@@ -14,12 +15,18 @@ export type PayonceOptions = {
   database: Pick<BenchDatabase, 'url' | 'apiKey' | 'checkout'>
   /** Without it the queue is in Postgres. */
   redisUrl?: string
+  /** How many workers; 1 unless told otherwise, and 0 for none. */
+  workers?: number
   /** Flags of node for both. */
   nodeFlags: readonly string[]
   profile?: Profile | undefined
 }
 
-export type Payonce = Service<'api' | 'worker'> & { readBatches(): Promise<Batches> }
+export type Payonce = Service<'api' | 'worker'> & {
+  readBatches(): Promise<Batches>
+  /** A further worker. */
+  startWorker(): Promise<void>
+}
 
 /** How many shared one commit, since the processes were started. */
 export type Batches = { acceptance: Batch; settlement: Batch }
@@ -28,15 +35,30 @@ export type Batch = { items: number; flushes: number }
 /** Starts API and worker as `npm run api` and `npm run worker` do, on ports of their own. */
 export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
   const { database, redisUrl } = options
-  const ports = { api: await freePort(), worker: await freePort() }
+  const ports = { api: await freePort(), workers: await freePorts(options.workers ?? 1) }
   const stores = {
     DATABASE_URL: database.url,
+    // Receivers are on this machine.
+    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
     ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
   }
+  const workers: Program[] = []
   const started: Program[] = []
   const stop = async () => {
     await Promise.all(started.map((program) => program.stop()))
   }
+
+  async function startWorkerAt(port: number): Promise<void> {
+    const worker = await startScript('worker', options, {
+      ...stores,
+      WORKER_HOST: '127.0.0.1',
+      WORKER_PORT: String(port),
+    })
+    started.push(worker)
+    workers.push(worker)
+    await untilReady(`http://127.0.0.1:${port}/readyz`, worker)
+  }
+
   try {
     const api = await startScript('api', options, {
       ...stores,
@@ -44,18 +66,17 @@ export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
       PORT: String(ports.api),
     })
     started.push(api)
-    const worker = await startScript('worker', options, {
-      ...stores,
-      WORKER_HOST: '127.0.0.1',
-      WORKER_PORT: String(ports.worker),
-    })
-    started.push(worker)
     await untilReady(`http://127.0.0.1:${ports.api}/readyz`, api)
-    await untilReady(`http://127.0.0.1:${ports.worker}/readyz`, worker)
+    for (const port of ports.workers) await startWorkerAt(port)
     return {
       url: `http://127.0.0.1:${ports.api}`,
-      processes: { api: api.pid, worker: worker.pid },
+      processes: { api: [api.pid], worker: workers.map(({ pid }) => pid) },
       readBatches: () => readBatches(ports, database.apiKey),
+      startWorker: async () => {
+        const port = await freePort()
+        await startWorkerAt(port)
+        ports.workers.push(port)
+      },
       stop,
     }
   } catch (error) {
@@ -74,17 +95,27 @@ function startScript(
 }
 
 async function readBatches(
-  ports: { api: number; worker: number },
+  ports: { api: number; workers: readonly number[] },
   apiKey: string,
 ): Promise<Batches> {
-  const [api, worker] = await Promise.all([
+  const [api, ...workers] = await Promise.all([
     scrape(`http://127.0.0.1:${ports.api}/metrics`, { authorization: `Bearer ${apiKey}` }),
-    scrape(`http://127.0.0.1:${ports.worker}/metrics`, {}),
+    ...ports.workers.map((port) => scrape(`http://127.0.0.1:${port}/metrics`, {})),
   ])
+  const settled = workers.map((worker) => readBatch(worker, 'payonce_settlement_batch_size'))
   return {
     acceptance: readBatch(api, 'payonce_acceptance_batch_size'),
-    settlement: readBatch(worker, 'payonce_settlement_batch_size'),
+    settlement: {
+      items: settled.reduce((sum, { items }) => sum + items, 0),
+      flushes: settled.reduce((sum, { flushes }) => sum + flushes, 0),
+    },
   }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  for (let n = 0; n < count; n++) ports.push(await freePort())
+  return ports
 }
 
 async function scrape(url: string, headers: Record<string, string>): Promise<string> {

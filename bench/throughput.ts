@@ -17,7 +17,7 @@ export type Role = 'api' | 'worker' | 'endpoint'
 /** What the load is put on, and how to see from outside how far it has come. */
 export type Subject = {
   stack: Stack
-  service: Pick<Service, 'url'> & { processes: Readonly<Partial<Record<Role, number>>> }
+  service: Pick<Service, 'url'> & { processes: Readonly<Partial<Record<Role, readonly number[]>>> }
   /** Transfers whose money has moved, as a client could see it in the database. */
   countSettled(): Promise<number>
   /** Bytes of write-ahead log since the beginning of time. */
@@ -37,7 +37,7 @@ export async function measureThroughput(
   const settledBefore = await subject.countSettled()
   let begun: Promise<Snapshot> | undefined
   const load = await runLoad(options, () => {
-    for (const pid of Object.values(subject.service.processes)) forgetPeakMemory(pid)
+    for (const pid of Object.values(subject.service.processes).flat()) forgetPeakMemory(pid)
     begun = takeSnapshot(subject)
   })
   const lastAnswerAt = performance.now()
@@ -83,7 +83,10 @@ async function takeSnapshot(subject: Subject): Promise<Snapshot> {
     busySeconds: machineBusySeconds(),
     benchSeconds: cpuSeconds(process.pid),
     cpu: {
-      ...mapRoles(service.processes, (role, pid) => [`${role}CpuSeconds`, cpuSeconds(pid)]),
+      ...mapRoles(service.processes, (role, pids) => [
+        `${role}CpuSeconds`,
+        sum(pids.map(cpuSeconds)),
+      ]),
       postgresCpuSeconds: cpuSecondsOfFamily(stack.postgres.pid),
       redisCpuSeconds: cpuSeconds(stack.redis.pid),
     },
@@ -98,7 +101,7 @@ function compare(start: Snapshot, end: Snapshot, loadSeconds: number): Measureme
   const used = Object.entries(end.cpu).map(
     ([metric, seconds]) => [metric, seconds - (start.cpu[metric as CpuMetric] ?? 0)] as const,
   )
-  const ours = used.reduce((sum, [, seconds]) => sum + seconds, loadSeconds)
+  const ours = used.reduce((total, [, seconds]) => total + seconds, loadSeconds)
   const others =
     end.busySeconds - start.busySeconds - ours - (end.benchSeconds - start.benchSeconds)
   const costs = used.map(([metric, seconds]) => [metric, (seconds / settled) * 1_000])
@@ -112,15 +115,20 @@ function compare(start: Snapshot, end: Snapshot, loadSeconds: number): Measureme
   }
 }
 
-function peakMemory(processes: Readonly<Partial<Record<Role, number>>>): Measurement {
-  return mapRoles(processes, (role, pid) => [`${role}PeakMb`, peakMemoryMb(pid)])
+/** Of several processes of a role, that of the largest. */
+function peakMemory(processes: Readonly<Partial<Record<Role, readonly number[]>>>): Measurement {
+  return mapRoles(processes, (role, pids) => [`${role}PeakMb`, Math.max(...pids.map(peakMemoryMb))])
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
 }
 
 function mapRoles<Name extends string>(
-  processes: Readonly<Partial<Record<Role, number>>>,
-  map: (role: Role, pid: number) => [name: Name, value: number],
+  processes: Readonly<Partial<Record<Role, readonly number[]>>>,
+  map: (role: Role, pids: readonly number[]) => [name: Name, value: number],
 ): Partial<Record<Name, number>> {
-  const pairs = Object.entries(processes).map(([role, pid]) => map(role as Role, pid))
+  const pairs = Object.entries(processes).map(([role, pids]) => map(role as Role, pids))
   return Object.fromEntries(pairs) as Partial<Record<Name, number>>
 }
 

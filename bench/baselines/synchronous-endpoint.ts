@@ -2,7 +2,7 @@
  * What a team would write instead of Payonce: one endpoint that moves the money before it answers,
  * with one commit per transfer. It promises as much about a single transfer (a unique key, the same
  * durability, locks in one order, two entries, no overdraft) and is written as well as we can, with
- * prepared statements; it has no queue, no events, no way to wait, list, hold or cancel.
+ * prepared statements and one event row; it has no queue, no way to wait, list, hold or cancel.
  */
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
@@ -97,6 +97,8 @@ async function transfer(
               WHERE account.id = posted.account_id
                 AND (posted.amount > 0 OR balance + posted.amount >= -overdraft_limit)
              RETURNING account.id, posted.amount, balance
+           ), told AS (
+             INSERT INTO synchronous_events (type, transfer_id) VALUES ('transfer.succeeded', $1)
            )
            INSERT INTO synchronous_entries (account_id, transfer_id, amount, balance_after)
            SELECT id, $1, amount, balance FROM changed`,

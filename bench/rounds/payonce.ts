@@ -4,7 +4,7 @@ import { encodeId } from '@payonce/core/ids'
 import { findFaultsInBooks } from '../books.ts'
 import { currency } from '../history.ts'
 import { createProfile } from '../profile.ts'
-import { startPayonce, type Batches } from '../service.ts'
+import { startPayonce, type Batches, type Payonce } from '../service.ts'
 import { measureThroughput } from '../throughput.ts'
 import { readWalBytes, refuseFailures, refuseFaults } from './checks.ts'
 import type { BenchDatabase } from '../database.ts'
@@ -19,8 +19,14 @@ export type PayonceRoundOptions = Round & {
   traffic: TrafficKind
   queue: 'redis' | 'postgres'
   connections: number
+  /** 1 unless told otherwise. */
+  workers?: number
   /** Transfers in one request; single ones without it. */
   batchSize?: number
+  /** What is to be done before the load begins, once everything runs. */
+  prepare?(payonce: Payonce): Promise<void>
+  /** What is measured besides, when everything is settled. */
+  conclude?(payonce: Payonce): Promise<Measurement>
   /** Asks for the settled transfer (`Prefer: wait`) instead of its acceptance. */
   waitSeconds?: number
 }
@@ -54,11 +60,13 @@ async function measureWithRedis(
     database,
     ...(queue === 'redis' ? { redisUrl: stack.redis.url } : {}),
     nodeFlags: options.nodeFlags,
+    workers: round.workers ?? 1,
     profile,
   })
   try {
     // Every round begins just behind a checkpoint and ends before the next one comes.
     await database.pool.query('CHECKPOINT')
+    await round.prepare?.(payonce)
     await profile?.start()
     const before = { batches: await payonce.readBatches(), commands: await countCommands(redis) }
     const { measurement, load } = await measureThroughput(
@@ -86,12 +94,14 @@ async function measureWithRedis(
       },
     )
     const commands = (await countCommands(redis)) - before.commands
+    const concluded = await round.conclude?.(payonce)
     await profile?.writeCosts(load.accepted)
     refuseFailures(load.failures)
     const accepted = acceptedBefore + load.accepted
     refuseFaults(await findFaultsInBooks(database, { accepted }))
     return {
       ...measurement,
+      ...concluded,
       ...meanBatches(before.batches, await payonce.readBatches()),
       ...(queue === 'redis' ? { redisCommandsPerTransfer: commands / load.accepted } : {}),
     }

@@ -73,7 +73,7 @@ async function startEndpoint({ url, apiKey }: BenchDatabase): Promise<Service<'e
   }
   return {
     url: `http://127.0.0.1:${port}`,
-    processes: { endpoint: program.pid },
+    processes: { endpoint: [program.pid] },
     stop: program.stop,
   }
 }
@@ -92,6 +92,10 @@ const createTables = `
     account_id uuid NOT NULL, id bigint GENERATED ALWAYS AS IDENTITY, transfer_id uuid NOT NULL,
     amount bigint NOT NULL, balance_after bigint NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (account_id, id)
+  );
+  CREATE TABLE synchronous_events (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, type text NOT NULL,
+    transfer_id uuid NOT NULL, created_at timestamptz NOT NULL DEFAULT clock_timestamp()
   )`
 
 const openAccounts = `

@@ -2,7 +2,7 @@ import { createDatabaseMaker, withDatabase } from '../database.ts'
 import { openAccounts } from '../history.ts'
 import { UsageError } from '../options.ts'
 import { measurePayonce } from '../rounds/payonce.ts'
-import { accountCount } from './uniform.ts'
+import { accountCount } from './contenders.ts'
 import type { DatabaseMaker } from '../database.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 

@@ -1,7 +1,7 @@
 import { withDatabase } from '../database.ts'
 import { openAccounts } from '../history.ts'
 import { measurePayonce } from '../rounds/payonce.ts'
-import { accountCount } from './uniform.ts'
+import { accountCount } from './contenders.ts'
 import type { Scenario } from '../scenario.ts'
 
 const batchSize = 1_000

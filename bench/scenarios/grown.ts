@@ -1,7 +1,7 @@
 import { withDatabase, type BenchDatabase } from '../database.ts'
 import { insertHistory, openAccounts } from '../history.ts'
 import { measurePayonce } from '../rounds/payonce.ts'
-import { accountCount } from './uniform.ts'
+import { accountCount } from './contenders.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 
 /** A history of a million is spread over 10,000 accounts, of which 200 are in use now. */

@@ -2,7 +2,7 @@ import { withDatabase } from '../database.ts'
 import { openAccounts } from '../history.ts'
 import { pickMetrics } from '../metrics.ts'
 import { measurePayonce } from '../rounds/payonce.ts'
-import { accountCount } from './uniform.ts'
+import { accountCount } from './contenders.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 
 /** 30 s: the longest wait that the API grants. Nothing here takes a hundredth of it. */

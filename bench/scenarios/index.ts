@@ -3,9 +3,13 @@ import { against } from './against.ts'
 import { batches } from './batches.ts'
 import { grown } from './grown.ts'
 import { idle } from './idle.ts'
+import { neighbours } from './neighbours.ts'
+import { patterns } from './patterns.ts'
 import { ready } from './ready.ts'
 import { replayFlood } from './replay-flood.ts'
 import { uniform } from './uniform.ts'
+import { webhooks } from './webhooks.ts'
+import { workers } from './workers.ts'
 
 /** In the order in which they run: the quick ones first. */
 export const scenarios: readonly Scenario[] = [
@@ -13,7 +17,11 @@ export const scenarios: readonly Scenario[] = [
   idle,
   replayFlood,
   uniform,
+  ...patterns,
+  workers,
   batches,
+  webhooks,
+  neighbours,
   against,
   grown,
 ]

@@ -1,6 +1,6 @@
 import { withDatabase } from '../database.ts'
 import { measureReplayFlood } from '../rounds/replay-flood.ts'
-import { accountCount } from './uniform.ts'
+import { accountCount } from './contenders.ts'
 import type { Bench, Contender, Scenario } from '../scenario.ts'
 
 /**

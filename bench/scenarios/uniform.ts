@@ -1,34 +1,18 @@
 import { withDatabase } from '../database.ts'
-import { openAccounts } from '../history.ts'
-import { measurePayonce } from '../rounds/payonce.ts'
 import { measureSynchronousEndpoint } from '../rounds/synchronous-endpoint.ts'
+import { accountCount, functionContenders, payonceContender, pgbenchRatios } from './contenders.ts'
 import type { Scenario } from '../scenario.ts'
-
-/** 200 accounts: enough that the transfers of a batch rarely meet, few enough that all are in use. */
-export const accountCount = 200
 
 export const uniform: Scenario = {
   name: 'uniform',
   title:
-    'Single transfers between 200 accounts at random, counted when settled, queue in Redis; ' +
-    'and a hand-written endpoint that commits each transfer before it answers',
+    'Single transfers between 200 accounts at random, counted when settled, queue in Redis; a lean ' +
+    'SQL function with one commit each, the best of 4 to 32 clients; and an endpoint written by ' +
+    'hand that commits each transfer before it answers',
   async contenders(bench) {
-    const { connections } = bench.options
     return [
-      {
-        name: 'payonce',
-        measure: (round) =>
-          withDatabase(bench.databases, async (database) =>
-            measurePayonce(bench, {
-              ...round,
-              database,
-              accounts: await openAccounts(database, accountCount),
-              traffic: 'uniform',
-              queue: 'redis',
-              connections,
-            }),
-          ),
-      },
+      payonceContender(bench, 'uniform'),
+      ...functionContenders(bench, 'uniform'),
       {
         name: 'synchronous',
         measure: () =>
@@ -37,14 +21,16 @@ export const uniform: Scenario = {
               database,
               accounts: accountCount,
               traffic: 'uniform',
-              connections,
+              connections: bench.options.connections,
             }),
           ),
       },
     ]
   },
   ratios: [
-    { metric: 'settledPerSecond', of: 'payonce', to: 'synchronous' },
+    { metric: 'settledPerSecond', of: 'payonce', to: 'function', atLeast: 1.2 },
+    ...pgbenchRatios,
+    { metric: 'settledPerSecond', of: 'payonce', to: 'synchronous', atLeast: 2 },
     { metric: 'totalCpuSeconds', of: 'payonce', to: 'synchronous' },
   ],
   targets: [

@@ -371,9 +371,9 @@ describe('npm run verify', () => {
       DELETE FROM idempotency_keys USING tail
        WHERE idempotency_keys.idempotency_key = tail.idempotency_key;
       DELETE FROM transfers USING tail WHERE transfers.id = tail.id;
-      UPDATE ledger_chains SET length = tail.position - 1, seal = (
+      UPDATE ledger_chains SET length = tail.position - 1, seal = coalesce((
         SELECT seal FROM settlements WHERE settlements.chain = tail.chain
-           AND settlements.position = tail.position - 1)
+           AND settlements.position = tail.position - 1), '\\x')
         FROM tail WHERE ledger_chains.chain = tail.chain`
     expect(await brokenAfter(tail)).toMatchObject({ code: 0, broken: [] })
     const found = await brokenAfter(tail, '--anchor', anchor)

@@ -37,6 +37,8 @@ export function createAppWithoutStores(deps: Partial<Deps> = {}) {
     publicUrl: 'https://payonce.example',
     corsOrigins: ['*'],
     isStopping: () => false,
+    allowedNetworks: [],
+    hasDefaultSecret: absent,
     ...deps,
   })
 }

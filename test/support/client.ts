@@ -27,6 +27,7 @@ export type TransferRequest = {
 export type MultiLegRequest = { legs: LegOnWire[]; execute_at?: string } & CommonMembers
 
 type CommonMembers = {
+  callback_url?: string
   description?: string
   metadata?: Record<string, string>
   expires_at?: string
@@ -40,6 +41,7 @@ export type ItemRequest = (Omit<TransferRequest, 'execute_at'> | MultiLegRequest
 
 export type BatchRequest = {
   transfers: ItemRequest[]
+  callback_url?: string
   atomic?: boolean
   execute_at?: string
   expires_at?: string

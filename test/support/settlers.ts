@@ -140,4 +140,5 @@ const nothing: Omit<TransferCommand, 'kind'> = {
   retryFundsUntil: null,
   condition: null,
   atomicBatchId: null,
+  callbackUrl: null,
 }

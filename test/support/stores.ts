@@ -52,8 +52,21 @@ export async function emptyQueue(stores: Stores): Promise<void> {
          FROM pg_tables WHERE schemaname = $1 AND tablename <> 'migration'`,
       [stores.namespace],
     )
-    await client.query(`TRUNCATE ${rows[0]?.tables}`)
+    await truncate(client, rows[0]?.tables ?? '')
   } finally {
     await client.end()
+  }
+}
+
+/** A worker that uses the tables in another order meanwhile makes it a deadlock: then once more. */
+async function truncate(client: pg.Client, tables: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await client.query(`TRUNCATE ${tables}`)
+      return
+    } catch (error) {
+      const isDeadlock = error instanceof pg.DatabaseError && error.code === '40P01'
+      if (!isDeadlock || tries === 10) throw error
+    }
   }
 }

@@ -102,7 +102,7 @@ describe('locks are taken in one way:', () => {
     const locking = sources.flatMap(templatesOf).filter((sql) => /FOR NO KEY UPDATE/.test(sql))
     expect(locking.length).toBeGreaterThan(0)
     for (const sql of locking) {
-      const isOneRow = /tenant_id = \$1 AND id = \$2 FOR NO KEY UPDATE/.test(sql)
+      const isOneRow = /tenant_id = \$1 AND id = \$2\b[^;]*FOR NO KEY UPDATE/.test(sql)
       expect(isOneRow || /ORDER BY \w+\.tenant_id, \w+\.id\s+FOR NO KEY UPDATE/.test(sql)).toBe(
         true,
       )
@@ -265,6 +265,7 @@ describe('tables can be distributed by tenant:', () => {
     ['tenants', 'is the list of tenants itself'],
     ['api_keys', 'is looked up by its hash to find the tenant'],
     ['sweeps', 'holds leases and watermarks of the whole system'],
+    ['event_feed', 'holds the lease and the horizon of all events'],
     ['ledger_chains', 'holds the ends of the chains of seals, which run through all tenants'],
     ['settlements', 'is those chains: one transaction may settle for several tenants'],
   ])

@@ -24,6 +24,7 @@ const command = encodeCommand({
   retryFundsUntil: null,
   condition: null,
   atomicBatchId: null,
+  callbackUrl: null,
 })
 
 type Found = { command?: string; status?: string }

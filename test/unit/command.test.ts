@@ -36,6 +36,7 @@ const plain: TransferCommand = {
   retryFundsUntil: null,
   condition: null,
   atomicBatchId: null,
+  callbackUrl: null,
 }
 
 const full: TransferCommand = {
@@ -47,6 +48,7 @@ const full: TransferCommand = {
   retryFundsUntil: new Date('2026-02-01T00:00:00.000Z'),
   condition: { sourceBalanceAtLeast: 5n, sourceVersion: 3n },
   atomicBatchId: batch,
+  callbackUrl: 'https://shop.example/paid?order=7',
 }
 
 const capture: TransferCommand = {
@@ -116,6 +118,7 @@ const commands: fc.Arbitrary<TransferCommand> = fc.record({
     ),
   ),
   atomicBatchId: fc.option(ids),
+  callbackUrl: fc.option(fc.webUrl()),
 })
 
 /** What Postgres gives back of the `json` column. */
@@ -150,6 +153,7 @@ describe('a stored command', () => {
       on_insufficient_funds: { retry_until: '2026-02-01T00:00:00.000Z' },
       if: { source_balance_at_least: 5, source_version: 3 },
       atomic_batch_id: batch,
+      callback_url: 'https://shop.example/paid?order=7',
     })
     expect(stored(capture)).toEqual({
       v: 1,
@@ -291,6 +295,7 @@ describe('a transfer that was just accepted', () => {
       retryFundsUntil: _retryFundsUntil,
       condition: _condition,
       atomicBatchId: _atomicBatchId,
+      callbackUrl: _callbackUrl,
       ...asked
     } = plain
     expect(acceptedTransfer({ ...accepted, command: plain })).toEqual({

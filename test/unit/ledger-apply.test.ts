@@ -313,6 +313,29 @@ describe('whatever the history of commands', () => {
     })
   })
 
+  it('the facts tell what happened: one for each transfer that was settled, one for each change since', () => {
+    holds((history) => {
+      for (const { input, result } of play(history)) {
+        const told = new Map(input.parents)
+        for (const { fact, transfer } of result.facts) {
+          const before = told.get(transfer.id)
+          told.set(transfer.id, transfer)
+          if (fact === 'captured') {
+            expect(transfer.capturedAmount).toBeGreaterThan(before?.capturedAmount ?? 0n)
+            expect(transfer.status).toBe('held')
+          } else if (fact === 'refunded') {
+            expect(transfer.refundedAmount).toBeGreaterThan(before?.refundedAmount ?? 0n)
+            expect(transfer.status).toBe('succeeded')
+          } else {
+            expect(transfer.status).toBe(fact)
+            expect(before?.status).not.toBe(fact)
+          }
+        }
+        for (const [id, settled] of result.settled) expect(told.get(id)).toEqual(settled)
+      }
+    })
+  })
+
   it('nothing of an account changes but what money and reserves change', () => {
     holds((history) => {
       const steps = play(history)
@@ -766,6 +789,7 @@ describe('the edges of the ledger', () => {
       entries: [],
       changed: [],
       changedParents: [],
+      facts: [],
       settled: new Map(),
       settledAt: noon,
     })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { openedAccount, type Account } from '@payonce/core/ledger/account'
+import { viewAccount } from '@payonce/core/ledger/account-view'
 import { answers } from '@payonce/api/openapi/answers'
 import { MAX_AMOUNT } from '@payonce/core/money'
 import {
@@ -7,14 +8,13 @@ import {
   type Transfer,
   type TransferCommand,
 } from '@payonce/core/transfers/transfer'
+import { viewTransfer } from '@payonce/core/transfers/transfer-view'
 import {
   viewAcceptedBatch,
-  viewAccount,
   viewBatch,
   viewDryRun,
   viewEntry,
   viewList,
-  viewTransfer,
   viewTrialBalance,
 } from '@payonce/api/views'
 import type { Batch } from '@payonce/core/transfers/batch'
@@ -53,6 +53,7 @@ const command: TransferCommand = {
   retryFundsUntil: null,
   condition: null,
   atomicBatchId: null,
+  callbackUrl: null,
 }
 
 function accepted(change: Partial<TransferCommand> = {}): Transfer {

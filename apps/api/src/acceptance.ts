@@ -9,6 +9,7 @@ import {
   type CurrencyLeg,
   type TransferCommand,
 } from '@payonce/core/transfers/transfer'
+import { viewTransfer } from '@payonce/core/transfers/transfer-view'
 import {
   fingerprintOf,
   keyReused,
@@ -18,8 +19,9 @@ import {
 import { preferredWait } from './prefer.ts'
 import { Problem } from './problem.ts'
 import { acceptanceQuery } from './schemas.ts'
+import { refusalOfUrl } from './webhook-url.ts'
 import { validateQuery } from './validate.ts'
-import { viewDryRun, viewTransfer } from './views.ts'
+import { viewDryRun } from './views.ts'
 import type { Context } from 'hono'
 import type { KeyPurpose } from '@payonce/core/idempotency/issued-key'
 import type { AcceptanceRequest } from '@payonce/core/transfers/accept'
@@ -51,6 +53,12 @@ export type Acceptance = {
   /** Why a new request cannot be accepted for now: too much waits already. */
   refusalOfBacklog(): Problem | undefined
   refusalOfTimes(command: TransferCommand, where?: string): Problem | undefined
+  /** Why a request may not name this place to be called back at. */
+  refusalOfCallback(
+    tenantId: string,
+    callbackUrl: string | null,
+    where?: string,
+  ): Promise<Problem | undefined>
   /** What can never become right about the accounts; `where` points to the command in the body. */
   refusalOfAccounts(
     tenantId: string,
@@ -129,6 +137,7 @@ export function createAcceptance(deps: Deps): Acceptance {
     return (
       (await refusalOfIssuedKey(pool, { tenantId, idempotencyKey }, purpose)) ??
       refusalOfTimes(command) ??
+      (await refusalOfCallback(tenantId, command.callbackUrl)) ??
       refusalOfBacklog() ??
       relationRefusal ??
       (await refusalOfAccounts(tenantId, [{ command, where: '' }]))
@@ -164,6 +173,22 @@ export function createAcceptance(deps: Deps): Acceptance {
     return new Problem('backlog_full', 'Send the same request, with the same key, again later.', {
       headers: { 'retry-after': '5' },
     })
+  }
+
+  async function refusalOfCallback(
+    tenantId: string,
+    callbackUrl: string | null,
+    where = '',
+  ): Promise<Problem | undefined> {
+    if (callbackUrl === null) return undefined
+    const param = `${where}/callback_url`
+    const refusal = refusalOfUrl(callbackUrl, deps.allowedNetworks, param)
+    if (refusal !== undefined || (await deps.hasDefaultSecret(tenantId))) return refusal
+    return new Problem(
+      'callback_secret_missing',
+      'Make the secret that callbacks are signed with: POST /v1/webhook-secret.',
+      { param },
+    )
   }
 
   async function refusalOfAccounts(
@@ -220,6 +245,7 @@ export function createAcceptance(deps: Deps): Acceptance {
     const { command, relationRefusal } = asked
     const refusal =
       refusalOfTimes(command) ??
+      (await refusalOfCallback(tenantId, command.callbackUrl)) ??
       relationRefusal ??
       (await refusalOfAccounts(tenantId, [{ command, where: '' }]))
     if (refusal !== undefined) throw refusal
@@ -235,7 +261,7 @@ export function createAcceptance(deps: Deps): Acceptance {
     return c.json(viewDryRun(await dryRun(pool, [accepted], { isAtomic: false, now })))
   }
 
-  return { answer, refusalOfBacklog, refusalOfTimes, refusalOfAccounts }
+  return { answer, refusalOfBacklog, refusalOfTimes, refusalOfCallback, refusalOfAccounts }
 }
 
 /** The legs of a command, each with a pointer to where its accounts stand in the body. */

@@ -24,6 +24,7 @@ const nothing: Omit<TransferCommand, 'kind'> = {
   retryFundsUntil: null,
   condition: null,
   atomicBatchId: null,
+  callbackUrl: null,
 }
 
 /** Throws the `Problem` of a body that has not the shape of a transfer. */
@@ -86,6 +87,7 @@ function multiLeg(sent: MultiLeg): TransferCommand {
 
 function common(sent: Single | MultiLeg) {
   return {
+    callbackUrl: sent.callback_url,
     description: sent.description,
     metadata: sent.metadata,
     expiresAt: sent.expires_at ?? null,

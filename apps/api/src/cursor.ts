@@ -23,6 +23,14 @@ export function decodeCursor(scope: CursorScope, cursor: string): string[] {
   return parts.slice(2)
 }
 
+const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+/** The id in a position that is one. */
+export function idPosition([id = '']: readonly string[]): string {
+  if (!uuidForm.test(id)) throw invalidCursor()
+  return id
+}
+
 export function invalidCursor(): Problem {
   return new Problem('invalid_cursor', 'Send a cursor as next_cursor gave it, to the same list.')
 }

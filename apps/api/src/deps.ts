@@ -2,6 +2,7 @@ import type { Clock } from '@payonce/core/clock'
 import type { Log } from '@payonce/core/log'
 import type { Metrics } from '@payonce/core/metrics'
 import type { NewId } from '@payonce/core/ids'
+import type { Networks } from '@payonce/core/networks'
 import type { Pool } from '@payonce/core/db/client'
 import type { AccountFactsReader } from '@payonce/core/ledger/account-facts'
 import type { ReplayCounter } from '@payonce/core/idempotency/replay-counter'
@@ -33,6 +34,9 @@ export type Deps = {
   corsOrigins: readonly string[]
   metricsToken?: string | undefined
   ledgerSecret?: string | undefined
+  /** Networks that webhooks may reach although they are not public: see config.ts. */
+  allowedNetworks: Networks
+  hasDefaultSecret(tenantId: string): Promise<boolean>
   /** Whether the process is stopping: then connections are asked to close. */
   isStopping(): boolean
 }

@@ -1,11 +1,11 @@
 import { MAX_KEY_LENGTH, parseIdempotencyKey } from '@payonce/core/idempotency/key'
 import { findIssuedKey, looksIssued, type KeyPurpose } from '@payonce/core/idempotency/issued-key'
+import { findKey, type KnownKey } from '@payonce/core/idempotency/known-key'
 import { encodeId } from '@payonce/core/ids'
 import { fingerprint } from '@payonce/core/idempotency/fingerprint'
 import { Problem } from './problem.ts'
 import type { Context } from 'hono'
 import type { Queryable } from '@payonce/core/db/client'
-import type { KnownKey } from '@payonce/core/idempotency/known-key'
 import type { Env } from './deps.ts'
 
 const usableKey = `Use 1 to ${MAX_KEY_LENGTH} visible ASCII characters without comma, backslash or double quote.`
@@ -88,4 +88,19 @@ export async function refusalOfIssuedKey(
     return new Problem('idempotency_key_expired', 'Ask for a new key and use it within 24 hours.')
   }
   return undefined
+}
+
+/**
+ * Throws where a key for something that is done at once cannot be used. A known key is answered
+ * before it is asked whether a new one might be.
+ */
+export async function requireUsableKey(
+  db: Queryable,
+  { tenantId, idempotencyKey }: { tenantId: string; idempotencyKey: string | undefined },
+  purpose: KeyPurpose,
+): Promise<void> {
+  if (idempotencyKey === undefined) return
+  const refusal = await refusalOfIssuedKey(db, { tenantId, idempotencyKey }, purpose)
+  if (refusal === undefined) return
+  if ((await findKey(db, tenantId, idempotencyKey)) === undefined) throw refusal
 }

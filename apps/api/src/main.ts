@@ -17,6 +17,7 @@ import { ACCEPTANCE_CONNECTIONS, createAccepter } from '@payonce/core/transfers/
 import { acceptBatch } from '@payonce/core/transfers/batch'
 import { readSweepState } from '@payonce/core/transfers/unsettled'
 import { createWatcher } from '@payonce/core/transfers/watch'
+import { createDefaultSecretCheck } from '@payonce/core/webhooks/secret'
 import { createApp } from './app.ts'
 import { createHttpServer } from './http-server.ts'
 import type { Server } from 'node:http'
@@ -36,6 +37,7 @@ const maxWaiting = 20_000
 const acceptanceQueryTimeoutMs = 5_000
 /** 8 s for requests in hand, so that the whole stop takes less than the usual 10 s. */
 const drainTimeoutMs = 8_000
+const idleCheckMs = 50
 
 /**
  * Starts the API: refuses an unsafe database or queue, then listens. Throws where it cannot start,
@@ -117,6 +119,8 @@ export async function startApi(
     corsOrigins: config.CORS_ORIGINS,
     metricsToken: config.METRICS_TOKEN,
     ledgerSecret: config.LEDGER_SECRET,
+    allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS,
+    hasDefaultSecret: createDefaultSecretCheck(pool),
     isStopping: () => stopping,
   })
   const server = createHttpServer({ app, host: config.HOST, publicUrl, newId, log })
@@ -165,8 +169,11 @@ export async function startApi(
     watcher.stop()
     const closed = new Promise((resolve) => server.close(resolve))
     const cutOff = setTimeout(() => server.closeAllConnections(), drainTimeoutMs)
+    // A connection whose stream has just ended is idle from now on, and nobody has told its client.
+    const closeIdle = setInterval(() => server.closeIdleConnections(), idleCheckMs)
     await closed
     clearTimeout(cutOff)
+    clearInterval(closeIdle)
     await accepter.drained()
     await replayCounter.stop()
     await queue.close().catch(onError)

@@ -17,6 +17,7 @@ export const problems = {
   account_not_found: { status: 422, title: 'No such account' },
   backlog_full: { status: 503, title: 'Too much is waiting to be settled', retryable: true },
   body_too_large: { status: 413, title: 'The body is too large' },
+  callback_secret_missing: { status: 422, title: 'No secret to sign callbacks with' },
   currency_mismatch: { status: 422, title: 'The currencies differ' },
   duplicate_member: { status: 400, title: 'A member stands twice in the JSON' },
   headers_too_large: { status: 431, title: 'The headers are too large or too many' },
@@ -62,10 +63,12 @@ export const problems = {
   request_timeout: { status: 408, title: 'The request took too long to arrive', retryable: true },
   same_account: { status: 422, title: 'Source and destination are the same account' },
   service_unavailable: { status: 503, title: 'The service is away for a moment', retryable: true },
+  too_many_endpoints: { status: 409, title: 'No more endpoints are allowed' },
   transfer_already_settled: { status: 409, title: 'The transfer is settled already' },
   unauthorized: { status: 401, title: 'No valid API key' },
   unknown_field: { status: 400, title: 'A member is unknown' },
   unsupported_media_type: { status: 415, title: 'The body has to be JSON' },
+  url_not_allowed: { status: 422, title: 'This URL cannot be sent to' },
 } as const satisfies Record<string, ProblemKind>
 
 export type ProblemCode = keyof typeof problems

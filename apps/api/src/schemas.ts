@@ -1,8 +1,11 @@
 import { z } from 'zod'
 import { decodeId, encodeId, idPrefixes, type IdKind } from '@payonce/core/ids'
 import { keyPurposes } from '@payonce/core/idempotency/issued-key'
+import { eventTypes } from '@payonce/core/events/event'
 import { isCurrency } from '@payonce/core/money'
 import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
+import { DEFAULT_RATE_LIMIT } from '@payonce/core/webhooks/fan-out'
+import { MAX_URL_LENGTH } from '@payonce/core/webhooks/url'
 
 /*
  * The requests as they are validated. Members that are not listed are refused. What is checked here
@@ -144,7 +147,11 @@ const leg = z.strictObject({
 const legCount = { least: 2, most: 100 }
 const wrongLegs = `Send ${legCount.least} to ${legCount.most} legs`
 
+/** Whether it may be used is judged later: that depends on where this server runs. */
+const webhookUrl = text(MAX_URL_LENGTH, 1)
+
 const transferMembers = {
+  callback_url: webhookUrl.nullable().default(null),
   description: text(500).nullable().default(null),
   metadata: metadata.default({}),
   expires_at: time(wrongTime).optional(),
@@ -182,6 +189,7 @@ export const newBatch = z.strictObject({
     .min(1, wrongBatch)
     .max(MAX_BATCH_ITEMS, wrongBatch),
   atomic: z.boolean({ error: 'Send true or false' }).default(false),
+  callback_url: webhookUrl.nullable().default(null),
   expires_at: time(wrongTime).optional(),
   ...scheduled,
 })
@@ -201,6 +209,50 @@ export const keyPurpose = z.strictObject({
 })
 
 export const emptyBody = z.strictObject({})
+
+const wrongTypes = `Send types of events: ${eventTypes.join(', ')}`
+const wrongRate = 'Send a whole number from 1 to 10000'
+
+const endpointMembers = {
+  url: webhookUrl,
+  description: text(500).nullable(),
+  event_types: z
+    .array(z.enum(eventTypes, { error: wrongTypes }), { error: wrongTypes })
+    .min(1, wrongTypes)
+    .max(eventTypes.length, wrongTypes)
+    .nullable(),
+  rate_limit: z.int({ error: wrongRate }).min(1, wrongRate).max(10_000, wrongRate),
+  ed25519: z.boolean({ error: 'Send true or false' }),
+}
+
+export const newEndpoint = z.strictObject({
+  url: endpointMembers.url,
+  description: endpointMembers.description.default(null),
+  event_types: endpointMembers.event_types.default(null),
+  rate_limit: endpointMembers.rate_limit.default(DEFAULT_RATE_LIMIT),
+  ed25519: endpointMembers.ed25519.default(false),
+})
+
+export const endpointChange = z.strictObject({
+  url: endpointMembers.url.optional(),
+  description: endpointMembers.description.optional(),
+  event_types: endpointMembers.event_types.optional(),
+  rate_limit: endpointMembers.rate_limit.optional(),
+  ed25519: endpointMembers.ed25519.optional(),
+  status: z.enum(['enabled', 'disabled'], { error: 'Send enabled or disabled' }).optional(),
+})
+
+const wrongOverlap = 'Send a whole number of seconds, from 0 to 604800'
+
+export const secretRotation = z.strictObject({
+  overlap_seconds: z
+    .int({ error: wrongOverlap })
+    .min(0, wrongOverlap)
+    .max(7 * 24 * 3_600, wrongOverlap)
+    .default(24 * 3_600),
+})
+
+export const newRecovery = z.strictObject({ since: time(wrongTime) })
 
 const limit = z
   .string()
@@ -246,6 +298,27 @@ export const transferQuery = z.strictObject({
       error: 'expected transfer, hold, capture, release or refund',
     })
     .optional(),
+  created_after: time(wrongTime).optional(),
+  created_before: time(wrongTime).optional(),
+})
+
+export const eventQuery = z.strictObject({
+  limit,
+  after: id('event').optional(),
+  type: z.enum(eventTypes, { error: 'expected a type such as transfer.succeeded' }).optional(),
+})
+
+export const pageQuery = z.strictObject(page)
+
+export const deliveryQuery = z.strictObject({
+  ...page,
+  status: z
+    .enum(['pending', 'succeeded', 'failed', 'skipped'], {
+      error: 'expected pending, succeeded, failed or skipped',
+    })
+    .optional(),
+  endpoint: id('endpoint').optional(),
+  event: id('event').optional(),
   created_after: time(wrongTime).optional(),
   created_before: time(wrongTime).optional(),
 })

@@ -1,90 +1,29 @@
+import { eventIdOf } from '@payonce/core/events/event'
 import { encodeId } from '@payonce/core/ids'
 import { available } from '@payonce/core/ledger/books'
-import { refusalMessages, type RefusalCode } from '@payonce/core/refusals'
-import { isSettled, type CurrencyLeg, type Transfer } from '@payonce/core/transfers/transfer'
+import { isSettled } from '@payonce/core/transfers/transfer'
+import {
+  viewBatchHead,
+  viewFailure,
+  viewTransfer,
+  type BatchHead,
+} from '@payonce/core/transfers/transfer-view'
 import type { Account } from '@payonce/core/ledger/account'
 import type { AccountEntry, TrialBalance } from '@payonce/core/ledger/entry'
 import type { AcceptedItem, Batch } from '@payonce/core/transfers/batch'
 import type { DryRun } from '@payonce/core/transfers/dry-run'
+import type { Attempt, Delivery } from '@payonce/core/webhooks/delivery'
+import type { Endpoint, EndpointHealth } from '@payonce/core/webhooks/endpoint'
+import type { Recovery } from '@payonce/core/webhooks/recovery'
 
 /*
  * Domain to wire. Members stand in a fixed order: a replay is rendered again and must give the same
  * bytes, after an upgrade too, so a member of the answer to an acceptance never changes its place.
  */
 
-export function viewAccount(account: Account) {
-  return {
-    id: encodeId('account', account.id),
-    object: 'account',
-    kind: account.kind,
-    currency: account.currency,
-    status: account.status,
-    name: account.name,
-    reference: account.reference,
-    balance: Number(account.balance),
-    held: Number(account.held),
-    available: Number(account.balance - account.held),
-    overdraft_limit: Number(account.overdraftLimit),
-    version: Number(account.version),
-    metadata: canonical(account.metadata),
-    created_at: account.createdAt.toISOString(),
-  }
-}
-
-export function viewTransfer(transfer: Transfer) {
-  const { kind, legs, executeAt, expiresAt } = transfer
-  return {
-    id: encodeId('transfer', transfer.id),
-    object: 'transfer',
-    kind,
-    status: transfer.status,
-    source: viewAccountId(transfer.source),
-    destination: viewAccountId(transfer.destination),
-    amount: transfer.amount === null ? null : Number(transfer.amount),
-    currency: transfer.currency,
-    ...(legs === null ? {} : { legs: legs.map(viewLeg) }),
-    description: transfer.description,
-    metadata: canonical(transfer.metadata),
-    idempotency_key: transfer.idempotencyKey,
-    parent: transfer.parentId === null ? null : encodeId('transfer', transfer.parentId),
-    ...(kind === 'hold' ? { captured_amount: Number(transfer.capturedAmount) } : {}),
-    // Several legs are refunded as a whole, and have no one amount.
-    ...((kind === 'transfer' || kind === 'capture') && legs === null
-      ? { refunded_amount: Number(transfer.refundedAmount) }
-      : {}),
-    ...(executeAt === null ? {} : { execute_at: executeAt.toISOString() }),
-    ...(expiresAt === null ? {} : { expires_at: expiresAt.toISOString() }),
-    failure: viewFailure(transfer.failureCode),
-    created_at: transfer.createdAt.toISOString(),
-    settled_at: transfer.settledAt?.toISOString() ?? null,
-  }
-}
-
-function viewAccountId(id: string | null): string | null {
-  return id === null ? null : encodeId('account', id)
-}
-
-function viewLeg({ source, destination, amount, currency }: CurrencyLeg) {
-  return {
-    source: encodeId('account', source),
-    destination: encodeId('account', destination),
-    amount: Number(amount),
-    currency,
-  }
-}
-
-function viewFailure(code: RefusalCode | null) {
-  return code === null ? null : { code, message: refusalMessages[code] }
-}
-
-type AcceptedBatch = Pick<
-  Batch,
-  'id' | 'idempotencyKey' | 'isAtomic' | 'executeAt' | 'expiresAt' | 'createdAt'
->
-
 /** A batch as it was accepted: the same bytes for ever, whatever became of it. */
 export function viewAcceptedBatch(
-  batch: AcceptedBatch,
+  batch: BatchHead,
   items: readonly (AcceptedItem & { idempotencyKey: string })[],
 ) {
   return {
@@ -120,18 +59,6 @@ export function viewBatch(batch: Batch) {
   }
 }
 
-function viewBatchHead(batch: AcceptedBatch) {
-  return {
-    id: encodeId('batch', batch.id),
-    object: 'transfer_batch',
-    atomic: batch.isAtomic,
-    idempotency_key: batch.idempotencyKey,
-    ...(batch.executeAt === null ? {} : { execute_at: batch.executeAt.toISOString() }),
-    ...(batch.expiresAt === null ? {} : { expires_at: batch.expiresAt.toISOString() }),
-    created_at: batch.createdAt.toISOString(),
-  }
-}
-
 /** What a request would do now, with the balances of the accounts that it would change. */
 export function viewDryRun({ transfers, accounts }: DryRun) {
   return {
@@ -160,6 +87,81 @@ export function viewEntry(entry: AccountEntry, account: Pick<Account, 'id' | 'cu
   }
 }
 
+export function viewEndpoint(endpoint: Endpoint) {
+  return {
+    id: encodeId('endpoint', endpoint.id),
+    object: 'webhook_endpoint',
+    url: endpoint.url,
+    description: endpoint.description,
+    event_types: endpoint.eventTypes,
+    rate_limit: endpoint.rateLimit,
+    ed25519: endpoint.publicKey !== null,
+    public_key: endpoint.publicKey,
+    status: endpoint.status,
+    disabled_reason: endpoint.disabledReason,
+    disabled_at: endpoint.disabledAt?.toISOString() ?? null,
+    health: viewHealth(endpoint.health),
+    created_at: endpoint.createdAt.toISOString(),
+  }
+}
+
+function viewHealth(health: EndpointHealth) {
+  return {
+    state: health.failures === 0 ? 'healthy' : health.probeAt === null ? 'failing' : 'resting',
+    failures: health.failures,
+    failing_since: health.failingSince?.toISOString() ?? null,
+    next_probe_at: health.probeAt?.toISOString() ?? null,
+    last_success_at: health.lastSuccessAt?.toISOString() ?? null,
+    last_failure_at: health.lastFailureAt?.toISOString() ?? null,
+  }
+}
+
+/** In a list, answers are cut shorter: the delivery itself shows what was kept of them. */
+const listedAnswerLength = 500
+
+export function viewDelivery(delivery: Delivery, { isListed }: { isListed: boolean }) {
+  return {
+    id: encodeId('delivery', delivery.id),
+    object: 'webhook_delivery',
+    endpoint: delivery.isCallback ? null : encodeId('endpoint', delivery.endpointId),
+    url: delivery.url,
+    event: encodeId('event', eventIdOf(delivery.event)),
+    event_type: delivery.event.type,
+    status: delivery.status,
+    next_due_at: delivery.nextDueAt?.toISOString() ?? null,
+    created_at: delivery.createdAt.toISOString(),
+    ended_at: delivery.endedAt?.toISOString() ?? null,
+    attempts: delivery.attempts.map((attempt) =>
+      viewAttempt(attempt, isListed ? listedAnswerLength : undefined),
+    ),
+  }
+}
+
+function viewAttempt(attempt: Attempt, answerLength: number | undefined) {
+  return {
+    attempt: attempt.attempt,
+    started_at: attempt.startedAt.toISOString(),
+    duration_ms: attempt.durationMs,
+    status_code: attempt.statusCode,
+    error: attempt.error,
+    answer: attempt.answer?.slice(0, answerLength) ?? null,
+  }
+}
+
+export function viewRecovery(recovery: Recovery) {
+  return {
+    id: encodeId('recovery', recovery.id),
+    object: 'webhook_recovery',
+    endpoint: encodeId('endpoint', recovery.endpointId),
+    since: recovery.since.toISOString(),
+    status: recovery.status,
+    examined: recovery.examined,
+    recovered: recovery.recovered,
+    created_at: recovery.createdAt.toISOString(),
+    ended_at: recovery.endedAt?.toISOString() ?? null,
+  }
+}
+
 export function viewTrialBalance(rows: readonly TrialBalance[]) {
   return {
     object: 'trial_balance',
@@ -179,12 +181,4 @@ export function viewList<T>(data: readonly T[], nextCursor: string | undefined) 
     has_more: nextCursor !== undefined,
     next_cursor: nextCursor ?? null,
   }
-}
-
-/**
- * Pairs by their keys' code units, as RFC 8785 orders them, however they were sent or stored. Keys
- * that look like array indexes come first, as JavaScript writes them: one fixed order all the same.
- */
-function canonical(metadata: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(metadata).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }

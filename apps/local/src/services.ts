@@ -26,6 +26,7 @@ export async function startServices(
     DATABASE_URL: databaseUrl,
     HOST: config.HOST,
     PORT: String(config.PORT),
+    WEBHOOK_ALLOWED_NETWORKS: config.WEBHOOK_ALLOWED_NETWORKS,
   }
   const workerConfig = readWorkerConfig(environment)
   say('bringing the database to the schema of this version …')

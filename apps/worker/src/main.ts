@@ -8,11 +8,19 @@ import { createLog, type Log } from '@payonce/core/log'
 import { createMetrics, watchPools, type Metrics } from '@payonce/core/metrics'
 import { runUntilSignal } from '@payonce/core/process'
 import { inspectQueue } from '@payonce/core/queue/inspect'
-import { createSettlementQueue, createSettlementWorker } from '@payonce/core/queue/queues'
+import {
+  createDeliveryQueue,
+  createDeliveryWorker,
+  createSettlementQueue,
+  createSettlementWorker,
+} from '@payonce/core/queue/queues'
 import { createSettler } from '@payonce/core/transfers/settle'
 import { readSweepState } from '@payonce/core/transfers/unsettled'
+import { createDeliverer } from '@payonce/core/webhooks/deliver'
+import { createSender } from '@payonce/core/webhooks/send'
 import { startProbeServer } from './probe-server.ts'
 import { createSweeper } from './sweeps/unsettled.ts'
+import { createWebhookSweeper } from './sweeps/webhooks.ts'
 
 export type StartedWorker = {
   /** Ends the jobs in hand, gives back the sweep's lease and closes everything. Safe to call twice. */
@@ -21,6 +29,9 @@ export type StartedWorker = {
 
 /** 8 s for the jobs in hand, so that the whole stop takes less than the usual 10 s. */
 const drainTimeoutMs = 8_000
+/** 3 s for attempts in flight: what is cut off then is sent again, under the same id. */
+const attemptsDrainTimeoutMs = 3_000
+const dayMs = 24 * 3_600_000
 
 /**
  * Starts a worker: it settles what is rung, and sweeps for what is not. Start as many as are wanted.
@@ -69,6 +80,7 @@ export async function startWorker(
     process: settler.settle,
   })
   const sweeper = createSweeper({ pool, queue, settler, holder: newId(), metrics, log })
+  const webhooks = startWebhooks()
   watchPools(metrics, { worker: pool })
   const isReady = () =>
     readSweepState(pool).then(
@@ -87,10 +99,69 @@ export async function startWorker(
         })
   worker.start()
   sweeper.start()
+  webhooks.start()
   log.info({ queue: queue.backend, concurrency: config.WORKER_CONCURRENCY }, 'worker is running')
 
+  /** What is sent besides: it has its own connections, so that no receiver can slow down money. */
+  function startWebhooks() {
+    const deliveryPool = createPool({
+      databaseUrl: config.DATABASE_URL,
+      name: 'webhooks',
+      maxConnections: config.WORKER_CONNECTIONS,
+      onError,
+    })
+    const deliveryQueue = createDeliveryQueue(queueOptions)
+    const sender = createSender({
+      allowed: config.WEBHOOK_ALLOWED_NETWORKS,
+      proxyUrl: config.WEBHOOK_PROXY_URL,
+    })
+    const deliverer = createDeliverer({
+      pool: deliveryPool,
+      sender,
+      newId,
+      disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * dayMs,
+      onAttempt: ({ result, status }) => {
+        metrics.webhookAttempts.observe({ status }, result.durationMs / 1_000)
+      },
+      onDisabled: (ref, reason) => {
+        metrics.endpointsDisabled.inc({ reason })
+        log.warn({ ...ref, reason }, 'an endpoint was disabled')
+      },
+    })
+    const deliveryWorker = createDeliveryWorker(queueOptions, {
+      concurrency: config.WEBHOOK_CONCURRENCY,
+      process: deliverer.deliver,
+    })
+    const webhookSweeper = createWebhookSweeper({
+      pool: deliveryPool,
+      queue: deliveryQueue,
+      newId,
+      holder: newId(),
+      metrics,
+      log,
+    })
+    watchPools(metrics, { webhooks: deliveryPool })
+    return {
+      start: () => {
+        deliveryWorker.start()
+        webhookSweeper.start()
+      },
+      stop: async () => {
+        deliverer.stop()
+        await webhookSweeper.stop()
+        // What is cut off ends its job as well, so that no job keeps the next worker from ringing.
+        const cutOff = setTimeout(() => void sender.stop(), attemptsDrainTimeoutMs)
+        await deliveryWorker.close(drainTimeoutMs)
+        clearTimeout(cutOff)
+        await sender.stop()
+        await deliveryQueue.close().catch(onError)
+        await deliveryPool.end()
+      },
+    }
+  }
+
   async function stop(): Promise<void> {
-    await worker.close(drainTimeoutMs)
+    await Promise.all([worker.close(drainTimeoutMs), webhooks.stop()])
     await settler.drained()
     await sweeper.stop()
     probes?.closeAllConnections()

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseNetworks, type Networks } from './networks.ts'
 
 /** The environment says something that cannot be used; the message names every variable at fault. */
 export class ConfigError extends Error {
@@ -32,9 +33,18 @@ const stores = {
     .default('payonce_queue'),
 }
 
+const webhooks = {
+  /**
+   * Networks, in CIDR notation and separated by commas, that webhooks may reach although they are not
+   * public; there plain http is allowed too. For development: `127.0.0.0/8,::1/128`.
+   */
+  WEBHOOK_ALLOWED_NETWORKS: z.string().default('').transform(toNetworks),
+}
+
 const apiSchema = z.object({
   ...log,
   ...stores,
+  ...webhooks,
   HOST: z.string().default('0.0.0.0'),
   PORT: port.default(3000),
   /** What clients call this server, in links; by default its own host and port. */
@@ -55,6 +65,13 @@ const apiSchema = z.object({
 const workerSchema = z.object({
   ...log,
   ...stores,
+  ...webhooks,
+  /** Endpoints that are sent to at a time, each with up to 20 attempts in flight. */
+  WEBHOOK_CONCURRENCY: z.coerce.number().int().min(1).max(1_000).default(100),
+  /** An endpoint that has failed for so many days without a success is disabled. */
+  WEBHOOK_DISABLE_AFTER_DAYS: z.coerce.number().min(0.001).max(365).default(5),
+  /** A proxy that all webhooks go through. It resolves names by itself, and has to guard as well. */
+  WEBHOOK_PROXY_URL: url('http:', 'https:').optional(),
   /** Jobs in hand at a time, which is how many transfers can be settled together. */
   WORKER_CONCURRENCY: z.coerce.number().int().min(1).max(1_000).default(200),
   WORKER_CONNECTIONS: connections.default(5),
@@ -69,6 +86,8 @@ const localSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   PORT: port.default(3000),
   DATA_DIR: z.string().min(1).default('./.payonce'),
+  /** By default this machine, where a developer's receiver is. */
+  WEBHOOK_ALLOWED_NETWORKS: z.string().default('127.0.0.0/8,::1/128'),
   /** Not used, because a terminal's DATABASE_URL is most often another program's; it is told so. */
   DATABASE_URL: z.string().optional(),
   REDIS_URL: z.string().optional(),
@@ -78,6 +97,8 @@ const databaseSchema = z.object({
   ...stores,
   /** Payloads of requests that settled are kept for so many days. */
   RETENTION_DAYS: z.coerce.number().int().min(1).max(36_500).default(90),
+  /** Events, their deliveries and attempts are kept for so many days. */
+  EVENT_RETENTION_DAYS: z.coerce.number().int().min(7).max(36_500).default(90),
   /** The role that api and worker run as, where it is not the one that migrates. */
   APP_DATABASE_ROLE: z.string().min(1).max(63).optional(),
 })
@@ -122,6 +143,15 @@ function toOrigins(text: string, context: z.RefinementCtx): string[] {
     message: 'expected origins such as https://app.example, separated by commas, or none',
   })
   return z.NEVER
+}
+
+function toNetworks(text: string, context: z.RefinementCtx): Networks {
+  try {
+    return parseNetworks(text)
+  } catch {
+    context.addIssue({ code: 'custom', message: 'expected networks such as 10.1.0.0/16' })
+    return z.NEVER
+  }
 }
 
 function isOrigin(text: string): boolean {

@@ -100,6 +100,15 @@ export const failurePolicies = {
     inTheEnd:
       'The transfer ends as `failed`, with a code. It is never tried again; a new key makes a new transfer.',
   },
+  failed_delivery: {
+    failure: 'A receiver of webhooks is away, slow, or answers anything but a success',
+    policy: 'retry',
+    by: 'sweep',
+    // The gaps themselves stand in webhooks/schedule.ts: five of them are longer than an hour.
+    retry: { retries: 9, minDelayMs: 5_000, maxDelayMs: 24 * 3_600_000, maxTimeMs: Infinity },
+    inTheEnd:
+      'The delivery ends as `failed` and stays in the log, from where it can be sent again. No payment ever waits for it.',
+  },
   lost_ring: {
     failure: 'The queue is away or full when an accepted transfer is to be rung',
     policy: 'ignore',

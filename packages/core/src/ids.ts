@@ -5,7 +5,11 @@ export const idPrefixes = {
   account: 'acc',
   batch: 'tb',
   apiKey: 'ak',
+  delivery: 'dlv',
+  endpoint: 'we',
+  event: 'evt',
   idempotencyKey: 'key',
+  recovery: 'wr',
   request: 'req',
   transfer: 'tr',
 } as const
@@ -18,7 +22,10 @@ export type TransferRef = { tenantId: string; transferId: string }
 /** Names a batch whose items are settled together, or one after the other. */
 export type BatchRef = { tenantId: string; batchId: string }
 
-/** All that a job carries. */
+/** Names what events are sent to. */
+export type EndpointRef = { tenantId: string; endpointId: string }
+
+/** All that a settlement job carries. */
 export type JobRef = TransferRef | BatchRef
 
 /** Makes time-ordered uuids (RFC 9562, version 7), rising within one process. */

@@ -77,6 +77,24 @@ export function createMetrics() {
       buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
       registers,
     }),
+    deliveriesMade: new Counter({
+      name: 'payonce_webhook_deliveries_total',
+      help: 'Deliveries made by this process: one per event and endpoint',
+      registers,
+    }),
+    webhookAttempts: new Histogram({
+      name: 'payonce_webhook_attempt_duration_seconds',
+      help: 'Duration of attempts to deliver, by what became of the delivery',
+      labelNames: ['status'] as const,
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15],
+      registers,
+    }),
+    endpointsDisabled: new Counter({
+      name: 'payonce_webhook_endpoints_disabled_total',
+      help: 'Endpoints that were disabled because they failed for long, or said that they are gone',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
     httpDuration: new Histogram({
       name: 'payonce_http_request_duration_seconds',
       help: 'Duration of requests, from their head to the end of their answer',

@@ -67,6 +67,16 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     retry: 'corrected',
     example: { detail: 'Send at most 65536 bytes.' },
   },
+  callback_secret_missing: {
+    what: 'The request names a `callback_url`, and you have no secret yet that such deliveries are signed with.',
+    why: 'A delivery that is not signed could come from anybody.',
+    now: 'Make the secret with `POST /v1/webhook-secret` and keep it, then send the request again.',
+    retry: 'later',
+    example: {
+      detail: 'Make the secret that callbacks are signed with: POST /v1/webhook-secret.',
+      param: '/callback_url',
+    },
+  },
   currency_mismatch: {
     what: 'The currency of the transfer is not the currency of the account that `param` names.',
     why: 'An account holds one currency for ever, and a transfer moves one currency. Nothing is converted on the way.',
@@ -362,6 +372,13 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
       detail: 'The database is away for a moment: send the same request, with the same key, again.',
     },
   },
+  too_many_endpoints: {
+    what: 'You have as many webhook endpoints as are allowed.',
+    why: 'Each event is sent to each of them.',
+    now: 'Delete one that you do not need with `DELETE /v1/webhook-endpoints/{id}`, or send more types of events to one that you have.',
+    retry: 'later',
+    example: { detail: 'Delete one first: 50 are allowed.' },
+  },
   transfer_already_settled: {
     what: 'You wanted to cancel a transfer that was settled before.',
     why: 'A settled transfer never changes. Cancel and settlement exclude each other: exactly one of them wins.',
@@ -382,6 +399,13 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     now: 'Leave it out, or correct its name.',
     retry: 'corrected',
     example: { detail: 'This member is unknown here: leave it out.', param: '/ammount' },
+  },
+  url_not_allowed: {
+    what: 'The URL is none that events can be sent to. `detail` says why, `param` points to it.',
+    why: 'We send only over https, to hosts that the whole world can reach: else a URL could make us knock at doors inside a private network.',
+    now: 'Send an https URL on port 443 or 8443 of a public host, without a user name. For development, the operator of this server can allow networks by name.',
+    retry: 'corrected',
+    example: { detail: 'Send another URL: it is not https.', param: '/url' },
   },
   unsupported_media_type: {
     what: 'The body was not sent as JSON in UTF-8, or was compressed.',

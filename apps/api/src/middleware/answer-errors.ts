@@ -1,7 +1,7 @@
 import { isTransient } from '@payonce/core/db/transient'
 import { failurePolicies } from '@payonce/core/failure-policies'
 import { GroupCommitFull } from '@payonce/core/group-commit'
-import { KeyInFlightError } from '@payonce/core/transfers/accept'
+import { KeyInFlightError } from '@payonce/core/idempotency/known-key'
 import { Problem, renderProblem } from '../problem.ts'
 import type { ErrorHandler, NotFoundHandler } from 'hono'
 import type { Deps, Env } from '../deps.ts'

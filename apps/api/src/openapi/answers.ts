@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { eventTypes } from '@payonce/core/events/event'
 import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { refusalMessages } from '@payonce/core/refusals'
 import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
@@ -7,13 +8,17 @@ import { problems } from '../problem.ts'
 import type { IdKind } from '@payonce/core/ids'
 import type { TimelineStep } from '@payonce/core/transfers/timeline'
 import type { Kind, TransferStatus } from '@payonce/core/transfers/transfer'
+import type { viewAccount } from '@payonce/core/ledger/account-view'
+import type { EventView } from '@payonce/core/webhooks/payload'
+import type { viewTransfer } from '@payonce/core/transfers/transfer-view'
 import type {
   viewAcceptedBatch,
-  viewAccount,
   viewBatch,
+  viewDelivery,
   viewDryRun,
+  viewEndpoint,
   viewEntry,
-  viewTransfer,
+  viewRecovery,
   viewTrialBalance,
 } from '../views.ts'
 
@@ -111,6 +116,12 @@ const Leg = z.strictObject({
   amount: amount.describe('In minor units.'),
   currency,
 })
+
+const deliveryStatus = z
+  .enum(['pending', 'succeeded', 'failed', 'skipped'])
+  .describe(
+    '`pending`: it is tried until it succeeds, ten times at most. `failed`: none of these did. `skipped`: its endpoint was disabled. Failed and skipped ones can be recovered.',
+  )
 
 const executeAt = time.describe('When it is carried out; left out where that is at once.')
 
@@ -248,6 +259,23 @@ const steps = {
       status,
     })
     .describe('A capture, release or refund of it was settled.'),
+  event: z
+    .strictObject({
+      type: z.literal('event'),
+      at: time,
+      id: id('event'),
+      event: z.enum(eventTypes).describe('Its type.'),
+    })
+    .describe('What happened was recorded as an event. The first 100 are told.'),
+  delivery: z
+    .strictObject({
+      type: z.literal('delivery'),
+      at: time,
+      id: id('delivery'),
+      status: deliveryStatus,
+      attempts: count,
+    })
+    .describe('An event of it was delivered, or is to be: `at` is when that ended or began.'),
 } satisfies Readonly<Record<TimelineStep['type'], z.ZodType>>
 
 const Timeline = z.strictObject({
@@ -261,6 +289,8 @@ const Timeline = z.strictObject({
         steps.next_attempt,
         steps.settled,
         steps.child_settled,
+        steps.event,
+        steps.delivery,
       ]),
     )
     .describe('In the order of time.'),
@@ -312,10 +342,124 @@ const IdempotencyKey = z.strictObject({
   expires_at: time.nullable().describe('For an unused key: a used one never expires.'),
   replays: count.describe('How often it was answered again, as far as was counted.'),
   resource: z
-    .strictObject({ object: z.enum(['transfer', 'transfer_batch', 'account']), id: z.string() })
+    .strictObject({
+      object: z.enum(['transfer', 'transfer_batch', 'account', 'webhook_endpoint']),
+      id: z.string(),
+    })
     .nullable()
     .describe('What it made; null for an unused key.'),
 })
+
+const Event = z.strictObject({
+  id: id('event').describe('The same in the feed and in every delivery: deduplicate on it.'),
+  type: z.enum(eventTypes),
+  timestamp: time.describe('When it happened.'),
+  sequence: z
+    .int()
+    .min(1)
+    .describe('Counts the events of the object in `data`: the higher one is the later one.'),
+  data: z
+    .looseObject({ id: z.string(), object: z.string() })
+    .describe(
+      'The object as it was then: a transfer, an account, an endpoint, or a batch without its items. Where the event would be above 20 kB, the members in `omitted` are left out.',
+    ),
+}) satisfies z.ZodType<EventView>
+
+const EventList = z.strictObject({
+  object: z.literal('list'),
+  data: z.array(Event),
+  has_more: z.boolean().describe('Whether there are more now.'),
+  next_cursor: id('event')
+    .nullable()
+    .describe(
+      'Send it as `after` to get the next page: the id of the last one, where there are more.',
+    ),
+})
+
+const endpointMembers = {
+  id: id('endpoint'),
+  object: z.literal('webhook_endpoint'),
+  url: z.string(),
+  description: z.string().nullable(),
+  event_types: z.array(z.enum(eventTypes)).nullable().describe('Null for every type.'),
+  rate_limit: z.int().min(1).describe('Attempts begun within a second, at most.'),
+  ed25519: z.boolean().describe('Whether deliveries are signed by ed25519 (`v1a`) besides.'),
+  public_key: z.string().nullable().describe('What these signatures are verified with.'),
+  status: z.enum(['enabled', 'disabled']),
+  disabled_reason: z
+    .enum(['requested', 'failing', 'gone'])
+    .nullable()
+    .describe('`failing`: no attempt succeeded for days. `gone`: it answered 410.'),
+  disabled_at: time.nullable(),
+  health: z.strictObject({
+    state: z
+      .enum(['healthy', 'failing', 'resting'])
+      .describe(
+        '`resting`: it failed often, and is tried again by one attempt at `next_probe_at`.',
+      ),
+    failures: count.describe('Failed attempts since the last success.'),
+    failing_since: time.nullable(),
+    next_probe_at: time.nullable(),
+    last_success_at: time.nullable(),
+    last_failure_at: time.nullable(),
+  }),
+  created_at: time,
+}
+
+const Endpoint = z.strictObject(endpointMembers) satisfies MembersOf<typeof viewEndpoint>
+
+const secret = z
+  .string()
+  .describe('Verifies signatures, and is shown this once: keep it as you keep a password.')
+
+const EndpointWithSecret = z.strictObject({
+  ...endpointMembers,
+  secret: secret
+    .nullable()
+    .describe('Null in the answer to a repetition, once the secret has been rotated.'),
+})
+
+const WebhookSecret = z.strictObject({ object: z.literal('webhook_secret'), secret })
+
+const Delivery = z.strictObject({
+  id: id('delivery'),
+  object: z.literal('webhook_delivery'),
+  endpoint: id('endpoint').nullable().describe('Null for the `callback_url` of a request.'),
+  url: z.string(),
+  event: id('event'),
+  event_type: z.string(),
+  status: deliveryStatus,
+  next_due_at: time.nullable().describe('When it is tried next; null once it has ended.'),
+  created_at: time,
+  ended_at: time.nullable(),
+  attempts: z
+    .array(
+      z.strictObject({
+        attempt: z.int().min(1),
+        started_at: time,
+        duration_ms: count,
+        status_code: z.int().nullable().describe('Null where there was no answer.'),
+        error: z.string().nullable().describe('What went wrong; null where nothing did.'),
+        answer: z
+          .string()
+          .nullable()
+          .describe('Its beginning, without credentials: 16 kB, or 500 characters in a list.'),
+      }),
+    )
+    .describe('The last 20.'),
+}) satisfies MembersOf<typeof viewDelivery>
+
+const Recovery = z.strictObject({
+  id: id('recovery'),
+  object: z.literal('webhook_recovery'),
+  endpoint: id('endpoint'),
+  since: time,
+  status: z.enum(['running', 'completed', 'canceled']),
+  examined: count.describe('Deliveries looked at so far.'),
+  recovered: count.describe('Of these, the failed and skipped ones, which were made due again.'),
+  created_at: time,
+  ended_at: time.nullable(),
+}) satisfies MembersOf<typeof viewRecovery>
 
 function listOf<Item extends z.ZodType>(item: Item) {
   return z.strictObject({
@@ -341,6 +485,7 @@ const Problem = z
     transfer: id('transfer').optional().describe('What a reused key made.'),
     batch: id('batch').optional().describe('What a reused key made.'),
     account: id('account').optional().describe('What a reused key made.'),
+    endpoint: id('endpoint').optional().describe('What a reused key made.'),
     differing_members: z
       .array(z.string())
       .optional()
@@ -365,19 +510,28 @@ export const answers = {
   AccountList: listOf(Account),
   Balance,
   Batch,
+  Delivery,
+  DeliveryList: listOf(Delivery),
   DryRun,
+  Endpoint,
+  EndpointList: listOf(Endpoint),
+  EndpointWithSecret,
   Entry,
   EntryList: listOf(Entry),
+  Event,
+  EventList,
   Health,
   IdempotencyKey,
   Leg,
   Problem,
   Readiness,
+  Recovery,
   Refusal,
   Timeline,
   Transfer,
   TransferList: listOf(Transfer),
   TrialBalance,
+  WebhookSecret,
 } as const
 
 export type AnswerName = keyof typeof answers

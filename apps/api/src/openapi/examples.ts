@@ -136,6 +136,65 @@ const entry: z.infer<typeof answers.Entry> = {
 /** The entry as a page of CSV. */
 export const csvExample = stringify([entry], { header: true })
 
+const endpointId = 'we_0190f0e0d80070008000000000000e01'
+const eventId = 'evt_0190f0e0d80070008000000000000007'
+
+const endpoint: z.infer<typeof answers.Endpoint> = {
+  id: endpointId,
+  object: 'webhook_endpoint',
+  url: 'https://shop.example.com/payonce',
+  description: 'The shop',
+  event_types: ['transfer.succeeded', 'transfer.failed'],
+  rate_limit: 100,
+  ed25519: false,
+  public_key: null,
+  status: 'enabled',
+  disabled_reason: null,
+  disabled_at: null,
+  health: {
+    state: 'healthy',
+    failures: 0,
+    failing_since: null,
+    next_probe_at: null,
+    last_success_at: settledAt,
+    last_failure_at: null,
+  },
+  created_at: '2026-01-05T08:30:00.000Z',
+}
+
+const secret = 'whsec_ZXhhbXBsZS1zZWNyZXQtb2YtMzItYnl0ZXMtaGVyZSE='
+
+const event: z.infer<typeof answers.Event> = {
+  id: eventId,
+  type: 'transfer.succeeded',
+  timestamp: settledAt,
+  sequence: 1,
+  data: settled,
+}
+
+const delivery: z.infer<typeof answers.Delivery> = {
+  id: 'dlv_0190f0e0d80070008000000000000d01',
+  object: 'webhook_delivery',
+  endpoint: endpointId,
+  url: endpoint.url,
+  event: eventId,
+  event_type: 'transfer.succeeded',
+  status: 'succeeded',
+  next_due_at: null,
+  created_at: '2026-01-31T12:00:00.301Z',
+  ended_at: '2026-01-31T12:00:00.344Z',
+  attempts: [
+    {
+      attempt: 1,
+      started_at: '2026-01-31T12:00:00.310Z',
+      duration_ms: 31,
+      status_code: 204,
+      error: null,
+      answer: '',
+    },
+  ],
+}
+
 const newTransfer = {
   source: alice,
   destination: merchant,
@@ -183,6 +242,14 @@ export const bodyExamples: { [Name in BodyName]: z.input<(typeof bodies)[Name]['
   CaptureRequest: { amount: 500, final: true },
   RefundRequest: { amount: 500 },
   ReleaseRequest: {},
+  NewEndpoint: {
+    url: endpoint.url,
+    description: 'The shop',
+    event_types: ['transfer.succeeded', 'transfer.failed'],
+  },
+  EndpointChange: { status: 'enabled' },
+  SecretRotation: { overlap_seconds: 3_600 },
+  NewRecovery: { since: acceptedAt },
   NewIdempotencyKey: { purpose: 'POST /v1/transfers' },
   Nothing: {},
 }
@@ -210,6 +277,25 @@ export const answerExamples: {
       { id: merchant, balance: 1_250, held: 0, available: 1_250, version: 1 },
     ],
   },
+  Delivery: delivery,
+  DeliveryList: listOf(delivery),
+  Endpoint: endpoint,
+  EndpointList: listOf(endpoint),
+  EndpointWithSecret: { ...endpoint, secret },
+  Event: event,
+  EventList: listOf(event),
+  Recovery: {
+    id: 'wr_0190f0e0d80070008000000000000f01',
+    object: 'webhook_recovery',
+    endpoint: endpointId,
+    since: acceptedAt,
+    status: 'completed',
+    examined: 1_204,
+    recovered: 37,
+    created_at: settledAt,
+    ended_at: '2026-01-31T12:00:01.512Z',
+  },
+  WebhookSecret: { object: 'webhook_secret', secret },
   Entry: entry,
   EntryList: listOf(entry),
   Health: { status: 'ok' },

@@ -77,6 +77,12 @@ export const requestHeaders = {
     schema: { type: 'string' },
     example: answerHeaders.etag.example,
   },
+  'last-event-id': {
+    name: 'Last-Event-ID',
+    description: 'The id of the last event of this stream that you have: a status.',
+    schema: { type: 'string' },
+    example: 'queued',
+  },
   prefer: {
     name: 'Prefer',
     description:

@@ -33,7 +33,7 @@ export type Operation = {
 }
 
 export type Answer = {
-  status: 200 | 201 | 202 | 304 | 404 | 503
+  status: 200 | 201 | 202 | 204 | 304 | 404 | 503
   description: string
   /** Nothing where the answer has no body. */
   content?: JsonContent | OtherContent
@@ -52,6 +52,8 @@ export const tags = {
   Transfers: 'Money on its way: accepted at once, settled by a worker, never twice.',
   Batches: 'Many transfers in one request: each by itself, or all or none.',
   Accounts: 'Places for money in one currency, with every entry that has ever touched them.',
+  Events: 'What happened, in one order for ever: nothing in it is skipped or comes twice.',
+  Webhooks: 'Where events are sent, what was sent, and what came of it.',
   'Idempotency keys': 'Keys made by the server, and what became of any key.',
   Ledger: 'Proof that no money appears or vanishes.',
   Service: 'Whether this server lives, is ready, and what it has measured.',
@@ -99,6 +101,7 @@ export function problemsOf(operation: Operation): ProblemCode[] {
   addIf(access !== 'public', ['unauthorized', 'service_unavailable'])
   addIf(body !== undefined, bodyProblems)
   addIf(idempotencyKey !== undefined, keyProblems)
-  addIf(idempotencyKey === 'required', ['idempotency_key_missing', 'idempotency_in_flight'])
+  addIf(idempotencyKey !== undefined, ['idempotency_in_flight'])
+  addIf(idempotencyKey === 'required', ['idempotency_key_missing'])
   return [...codes].toSorted()
 }

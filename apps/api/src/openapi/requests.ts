@@ -4,18 +4,25 @@ import {
   accountQuery,
   balanceQuery,
   captureRequest,
+  deliveryQuery,
   emptyBody,
+  endpointChange,
   entryQuery,
+  eventQuery,
   keyPurpose,
   keyQuery,
   newAccount,
   newBatch,
   newBatchItem,
+  newEndpoint,
   newMultiLegBatchItem,
   newMultiLegTransfer,
+  newRecovery,
   newTransfer,
+  pageQuery,
   refundRequest,
   releaseRequest,
+  secretRotation,
   transferQuery,
 } from '../schemas.ts'
 import type { z } from 'zod'
@@ -45,7 +52,11 @@ function described<Schema extends z.ZodType>(
 const metadata =
   'Pairs of texts of your own: at most 50, names of at most 40 characters, values of at most 500.'
 
+const callbackUrl =
+  'An https address that is told how it ends, besides your endpoints: its deliveries are signed with the secret from `POST /v1/webhook-secret`.'
+
 const transferMembers = {
+  callback_url: callbackUrl,
   description: 'A text for people.',
   metadata,
   expires_at:
@@ -107,6 +118,7 @@ export const bodies = {
       transfers: 'The transfers, each as if it were sent alone, but for the times of the batch.',
       atomic:
         '`true` carries all of them out in one transaction, or none: the first that is refused keeps its code, the others end with `batch_aborted`.',
+      callback_url: callbackUrl,
       expires_at:
         'When to give up, for every transfer of the batch that has no `expires_at` of its own.',
       execute_at: 'When to carry the batch out. A time in the past means at once.',
@@ -124,6 +136,29 @@ export const bodies = {
       'What to send back of what was not refunded yet; all of it where this is left out. Several legs are refunded as a whole, without an amount.',
   }),
   ReleaseRequest: described(releaseRequest, {}),
+  NewEndpoint: described(newEndpoint, {
+    url: 'An https address on port 443 or 8443 of a host that the world can reach.',
+    description: 'A text for people.',
+    event_types: 'Only events of these types; all where this is null or left out.',
+    rate_limit: 'Attempts begun within a second, at most.',
+    ed25519:
+      '`true` signs by ed25519 (`v1a`) besides HMAC-SHA256 (`v1`): then whoever verifies needs no secret.',
+  }),
+  EndpointChange: described(endpointChange, {
+    url: 'A new address. What waits is sent to it at once.',
+    description: 'A new text, or null to remove it.',
+    event_types: 'Other types, or null for all.',
+    rate_limit: 'Another limit.',
+    ed25519: 'Whether to sign by ed25519 besides.',
+    status: '`enabled` again, what waits is sent at once; `disabled`, what comes is skipped.',
+  }),
+  SecretRotation: described(secretRotation, {
+    overlap_seconds:
+      'How long the secrets of before sign besides the new one: a day unless told otherwise.',
+  }),
+  NewRecovery: described(newRecovery, {
+    since: 'Deliveries made since this time are looked at.',
+  }),
   NewIdempotencyKey: described(keyPurpose, {
     purpose: 'The route that the key may be used for; null for any.',
   }),
@@ -153,6 +188,20 @@ export const queries = {
     created_before: 'Only entries written before this time.',
     format: '`csv` answers with the same page as CSV, below a line of names.',
   }),
+  deliveries: described(deliveryQuery, {
+    ...page,
+    status: 'Only deliveries of this status.',
+    endpoint: 'Only deliveries to this endpoint.',
+    event: 'Only deliveries of this event.',
+    created_after: 'Only deliveries made after this time.',
+    created_before: 'Only deliveries made before this time.',
+  }),
+  events: described(eventQuery, {
+    limit: page.limit,
+    after: 'The id of the last event that you have: what came after it is returned.',
+    type: 'Only events of this type.',
+  }),
+  page: described(pageQuery, page),
   key: described(keyQuery, { key: 'The idempotency key, bare or quoted.' }),
   transfers: described(transferQuery, {
     ...page,

@@ -1,6 +1,5 @@
 import { stringify } from 'csv-stringify/sync'
 import { Hono, type Context } from 'hono'
-import { findKey } from '@payonce/core/idempotency/known-key'
 import { decodeId, encodeId } from '@payonce/core/ids'
 import {
   createAccount,
@@ -9,16 +8,16 @@ import {
   openedAccount,
   updateAccount,
   type Account,
-  type AccountCreation,
   type NewAccount,
 } from '@payonce/core/ledger/account'
+import { viewAccount } from '@payonce/core/ledger/account-view'
 import { listEntries, readBalanceAt } from '@payonce/core/ledger/entry'
-import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
+import { decodeCursor, encodeCursor, idPosition, invalidCursor } from '../cursor.ts'
 import {
   fingerprintOf,
   keyReused,
   readIdempotencyKey,
-  refusalOfIssuedKey,
+  requireUsableKey,
 } from '../idempotency-key.ts'
 import { readJsonBody } from '../json-body.ts'
 import { Problem } from '../problem.ts'
@@ -32,7 +31,7 @@ import {
   noQuery,
 } from '../schemas.ts'
 import { validateBody, validateQuery } from '../validate.ts'
-import { viewAccount, viewEntry, viewList } from '../views.ts'
+import { viewEntry, viewList } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
 export function accountRoutes(
@@ -60,7 +59,8 @@ export function accountRoutes(
       idempotencyKey === undefined
         ? undefined
         : { idempotencyKey, fingerprint: fingerprintOf(c, '/v1/accounts', body) }
-    const creation = await openOrReplay(account, key)
+    await requireUsableKey(pool, { ...account, idempotencyKey }, 'POST /v1/accounts')
+    const creation = await createAccount(pool, account, key)
     if (creation.result === 'mismatched') throw keyReused(creation.known)
     if (creation.result === 'reference_taken') {
       throw new Problem('reference_taken', 'Another account has this reference.', {
@@ -155,21 +155,6 @@ export function accountRoutes(
     })
   })
 
-  /** A known key is answered before it is asked whether a new one might be used. */
-  async function openOrReplay(
-    account: NewAccount,
-    key: { idempotencyKey: string; fingerprint: Buffer } | undefined,
-  ): Promise<AccountCreation> {
-    if (key !== undefined) {
-      const { tenantId } = account
-      const binding = { tenantId, idempotencyKey: key.idempotencyKey }
-      const refusal = await refusalOfIssuedKey(pool, binding, 'POST /v1/accounts')
-      const isUsed = refusal !== undefined && (await findKey(pool, tenantId, key.idempotencyKey))
-      if (refusal !== undefined && !isUsed) throw refusal
-    }
-    return createAccount(pool, account, key)
-  }
-
   async function requireAccount(c: Context<Env>): Promise<Account> {
     const account = await findAccount(pool, c.var.owner.tenantId, accountIdIn(c))
     if (account === undefined) throw noSuchAccount()
@@ -230,13 +215,6 @@ function updateProblem(result: RefusedUpdate): Problem {
         },
       )
   }
-}
-
-const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-
-function idPosition([id = '']: string[]): string {
-  if (!uuidForm.test(id)) throw invalidCursor()
-  return id
 }
 
 function seqPosition([seq = '']: string[]): bigint {

@@ -43,7 +43,7 @@ export function idempotencyKeyRoutes(deps: Pick<Deps, 'pool' | 'newId'>): Hono<E
 
   /** What is not settled later was done together with its acceptance. */
   async function isResourceSettled(tenantId: string, known: KnownKey): Promise<boolean> {
-    if (known.resource === 'account') return true
+    if (known.resource === 'account' || known.resource === 'endpoint') return true
     if (known.resource === 'batch') {
       const batch = await findBatch(pool, { tenantId, id: known.resourceId })
       return batch?.items.every((item) => isSettled(item)) ?? false
@@ -66,10 +66,16 @@ type KeyFacts = {
 const purposes = {
   account: 'POST /v1/accounts',
   batch: 'POST /v1/transfer-batches',
+  endpoint: 'POST /v1/webhook-endpoints',
   transfer: 'POST /v1/transfers',
 } as const
 
-const objectOf = { account: 'account', batch: 'transfer_batch', transfer: 'transfer' } as const
+const objectOf = {
+  account: 'account',
+  batch: 'transfer_batch',
+  endpoint: 'webhook_endpoint',
+  transfer: 'transfer',
+} as const
 
 function viewKey(key: string, { issued, known, replays = 0n, isSettled = false }: KeyFacts) {
   const firstSeenAt = known?.acceptedAt ?? issued?.issuedAt

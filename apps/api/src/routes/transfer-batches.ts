@@ -44,6 +44,7 @@ export function transferBatchRoutes(deps: Deps, acceptance: Acceptance): Hono<En
       idempotencyKey,
       fingerprint: fingerprintOf(c, '/v1/transfer-batches', body),
       isAtomic: sent.atomic,
+      callbackUrl: sent.callback_url,
       ...times,
       items: toItems(sent.transfers, idempotencyKey, {
         ...times,
@@ -113,9 +114,26 @@ export function transferBatchRoutes(deps: Deps, acceptance: Acceptance): Hono<En
       placed
         .map(({ command, where }) => acceptance.refusalOfTimes(command, where))
         .find((problem) => problem !== undefined) ??
+      (await refusalOfCallbacks(request)) ??
       acceptance.refusalOfBacklog() ??
       acceptance.refusalOfAccounts(request.tenantId, placed)
     )
+  }
+
+  async function refusalOfCallbacks({
+    tenantId,
+    callbackUrl,
+    items,
+  }: BatchRequest): Promise<Problem | undefined> {
+    const refusal = await acceptance.refusalOfCallback(tenantId, callbackUrl)
+    if (refusal !== undefined) return refusal
+    for (const [index, { command }] of items.entries()) {
+      if (command.callbackUrl === null) continue
+      const where = `/transfers/${index}`
+      const ofItem = await acceptance.refusalOfCallback(tenantId, command.callbackUrl, where)
+      if (ofItem !== undefined) return ofItem
+    }
+    return undefined
   }
 
   async function replayOr(

@@ -7,6 +7,7 @@ import { findTransfer } from '@payonce/core/transfers/find'
 import { listTransfers, type ListPosition } from '@payonce/core/transfers/list'
 import { readTimeline, type TimelineStep } from '@payonce/core/transfers/timeline'
 import { isSettled, type Transfer } from '@payonce/core/transfers/transfer'
+import { viewTransfer } from '@payonce/core/transfers/transfer-view'
 import { retryAfterSeconds, type Acceptance } from '../acceptance.ts'
 import { toHoldCommand, toRefundCommand, toTransferCommand } from '../commands.ts'
 import { decodeCursor, encodeCursor, invalidCursor } from '../cursor.ts'
@@ -24,12 +25,13 @@ import {
   releaseRequest,
   transferQuery,
 } from '../schemas.ts'
+import { streamTransfer } from '../transfer-stream.ts'
 import { metadataFilterIn, validateBody, validateQuery } from '../validate.ts'
-import { viewList, viewTransfer } from '../views.ts'
+import { viewList } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
 export function transferRoutes(
-  deps: Pick<Deps, 'pool' | 'newId' | 'watcher' | 'ledgerSecret'>,
+  deps: Pick<Deps, 'pool' | 'newId' | 'watcher' | 'ledgerSecret' | 'isStopping'>,
   acceptance: Acceptance,
 ): Hono<Env> {
   const { pool, newId, watcher, ledgerSecret } = deps
@@ -155,6 +157,11 @@ export function transferRoutes(
     return withEntityTag(c, JSON.stringify(viewTransfer(transfer)))
   })
 
+  routes.get('/:id/stream', async function streamChanges(c) {
+    validateQuery(noQuery, c.req.queries())
+    return streamTransfer(c, deps, await requireTransfer(c))
+  })
+
   routes.get('/:id/timeline', async function tellTimeline(c) {
     validateQuery(noQuery, c.req.queries())
     const steps = await readTimeline(pool, transferRefIn(c))
@@ -199,6 +206,10 @@ function viewStep(step: TimelineStep) {
       return { type: step.type, at, status: step.status, settlement: step.settlementId }
     case 'child_settled':
       return { ...step, at, id: encodeId('transfer', step.id) }
+    case 'event':
+      return { ...step, at, id: encodeId('event', step.id) }
+    case 'delivery':
+      return { ...step, at, id: encodeId('delivery', step.id) }
     case 'due':
     case 'attempted':
     case 'next_attempt':

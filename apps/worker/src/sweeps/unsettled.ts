@@ -12,6 +12,7 @@ import {
   takeSweepLease,
   type Unsettled,
 } from '@payonce/core/transfers/unsettled'
+import { completeBatch, findBatchesToCheck } from '@payonce/core/transfers/batch-completion'
 import type { Log } from '@payonce/core/log'
 import type { Metrics } from '@payonce/core/metrics'
 import type { Settler } from '@payonce/core/transfers/settle'
@@ -45,6 +46,7 @@ const overdueInPlentyMs = 60_000
 /** Jobs in the queue that count as plenty: more than the workers of one machine have in hand. */
 const plenty = 2_000
 const pageSize = 1_000
+const batchesAtATime = 100
 /** Deferred commands are counted up to here: beyond it, the number tells nobody more. */
 const countedDeferred = 10_000
 /** From the third ring on the id of the job is a new one: a lost job may block the plain id. */
@@ -92,6 +94,7 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const watermark = oldest?.dueAt ?? later(leased.watermark, horizon)
     // Before anything that needs the queue: a hold ends at its time, whatever the queue does.
     await expireHolds()
+    await completeBatches()
     const isFull = await ringAll(watermark, now)
     const newAuditFinds = await auditIfDue(watermark)
     await recordSweep(pool, holder, {
@@ -149,6 +152,17 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       }
     } catch (error) {
       log.warn({ error }, 'holds could not be expired')
+    }
+  }
+
+  /** Most are complete when their last share is settled; here come those with a late item. */
+  async function completeBatches(): Promise<void> {
+    try {
+      for (const batch of await findBatchesToCheck(pool, batchesAtATime)) {
+        await completeBatch(pool, batch)
+      }
+    } catch (error) {
+      log.warn({ error }, 'batches could not be completed')
     }
   }
 

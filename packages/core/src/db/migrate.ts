@@ -45,6 +45,9 @@ const grants: Record<string, string> = {
   commands: 'SELECT, INSERT',
   deferred: 'SELECT, INSERT, UPDATE, DELETE',
   entries: 'SELECT, INSERT',
+  event_feed: 'SELECT, UPDATE',
+  events: 'SELECT, INSERT',
+  events_position: 'SELECT',
   idempotency_keys: 'SELECT, INSERT',
   issued_keys: 'SELECT, INSERT',
   key_replays: 'SELECT, INSERT, UPDATE',
@@ -53,9 +56,14 @@ const grants: Record<string, string> = {
   sweeps: 'SELECT, UPDATE',
   tenants: 'SELECT',
   transfer_attempts: 'SELECT, INSERT',
-  transfer_batches: 'SELECT, INSERT',
+  transfer_batches: 'SELECT, INSERT, UPDATE (completed_at, next_check_at)',
   // What a child changes on its parent, and nothing else.
-  transfers: 'SELECT, INSERT, UPDATE (status, captured_amount, refunded_amount)',
+  transfers: 'SELECT, INSERT, UPDATE (status, captured_amount, refunded_amount, event_count)',
+  webhook_attempts: 'SELECT, INSERT',
+  webhook_deliveries: 'SELECT, INSERT, UPDATE',
+  webhook_endpoints: 'SELECT, INSERT, UPDATE',
+  webhook_recoveries: 'SELECT, INSERT, UPDATE',
+  webhook_secrets: 'SELECT, INSERT, UPDATE (expires_at)',
 }
 
 async function grantAccess(client: Client, role: string): Promise<void> {

@@ -14,6 +14,7 @@ import {
   text,
   timestamp,
   unique,
+  uniqueIndex,
   uuid,
   type PgColumn,
 } from 'drizzle-orm/pg-core'
@@ -81,7 +82,7 @@ export const idempotencyKeys = pgTable(
     tenantId: uuid('tenant_id').notNull(),
     idempotencyKey: text('idempotency_key').notNull(),
     fingerprint: bytea('fingerprint').notNull(),
-    resource: text('resource', { enum: ['transfer', 'batch', 'account'] }).notNull(),
+    resource: text('resource', { enum: ['transfer', 'batch', 'account', 'endpoint'] }).notNull(),
     resourceId: uuid('resource_id').notNull(),
     acceptedAt: time('accepted_at').notNull(),
     /** When the command may be settled; null where nothing is to be settled. */
@@ -164,6 +165,8 @@ export const accounts = pgTable(
     lastEntryAt: time('last_entry_at'),
     metadata: jsonb('metadata').$type<Record<string, string>>(),
     createdAt: time('created_at').notNull(),
+    /** How many events tell of it: the `sequence` of the last one. */
+    eventCount: integer('event_count').notNull().default(0),
   },
   (table) => [
     primaryKey({ name: 'accounts_primary', columns: [table.tenantId, table.id] }),
@@ -231,10 +234,22 @@ export const transferBatches = pgTable(
     executeAt: time('execute_at'),
     expiresAt: time('expires_at'),
     createdAt: time('created_at').notNull(),
+    callbackUrl: text('callback_url'),
+    /** When it was seen that all of its items are settled; null until then. */
+    completedAt: time('completed_at'),
+    /** When to look whether they are; null once it is complete. */
+    nextCheckAt: time('next_check_at'),
   },
   (table) => [
     primaryKey({ name: 'transfer_batches_primary', columns: [table.tenantId, table.id] }),
+    index('transfer_batches_next_check_at_index')
+      .on(table.nextCheckAt)
+      .where(sql`${table.nextCheckAt} IS NOT NULL`),
     check('transfer_batches_item_count_check', sql`${table.itemCount} BETWEEN 1 AND 10000`),
+    check(
+      'transfer_batches_completed_check',
+      sql`${table.completedAt} IS NULL OR ${table.nextCheckAt} IS NULL`,
+    ),
   ],
 )
 
@@ -294,6 +309,10 @@ export const transfers = pgTable(
     settlementId: uuid('settlement_id').notNull(),
     createdAt: time('created_at').notNull(),
     settledAt: time('settled_at').notNull(),
+    /** Where its events are sent besides, as its request asked. */
+    callbackUrl: text('callback_url'),
+    /** How many events tell of it: the `sequence` of the last one. */
+    eventCount: integer('event_count').notNull().default(1),
   },
   (table) => [
     primaryKey({ name: 'transfers_primary', columns: [table.tenantId, table.id] }),
@@ -474,3 +493,219 @@ export const sweeps = pgTable('sweeps', {
   auditFinds: integer('audit_finds').notNull(),
   sweptAt: time('swept_at'),
 })
+
+/**
+ * What happened, one row per fact, written in the transaction of its cause. The position is taken
+ * after the locks, so that it orders the events of an object; see events/feed.ts for what keeps a
+ * reader from skipping one that commits late. Its id is made of its time and its position.
+ */
+export const events = pgTable(
+  'events',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    position: amount('position').notNull().generatedAlwaysAsIdentity({ name: 'events_position' }),
+    type: text('type').notNull(),
+    objectId: uuid('object_id').notNull(),
+    /** Counts the events of the object: 1 for its first. */
+    sequence: integer('sequence').notNull(),
+    /** What the object was like, where its row does not tell for ever. */
+    state: json('state'),
+    callbackUrl: text('callback_url'),
+    createdAt: time('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'events_primary', columns: [table.tenantId, table.position] }),
+    unique('events_sequence_unique').on(table.tenantId, table.objectId, table.sequence),
+    index('events_position_index').on(table.position),
+    check('events_sequence_check', sql`${table.sequence} > 0`),
+  ],
+)
+
+/** One row: how far events are published and handed on, and by whom. Belongs to no tenant. */
+export const eventFeed = pgTable('event_feed', {
+  name: text('name').primaryKey(),
+  holder: uuid('holder'),
+  leaseExpiresAt: time('lease_expires_at'),
+  /** No event at or below it can appear any more: readers see up to here. */
+  published: amount('published').notNull(),
+  /** Up to here each event has its deliveries. */
+  fannedOut: amount('fanned_out').notNull(),
+})
+
+/**
+ * Where events are sent. Of kind `endpoint` is what a tenant set up; of kind `callback` is the place
+ * that the `callback_url`s of requests share (scheme, host and port), so that it has one health.
+ */
+export const webhookEndpoints = pgTable(
+  'webhook_endpoints',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    kind: text('kind', { enum: ['endpoint', 'callback'] }).notNull(),
+    url: text('url').notNull(),
+    description: text('description'),
+    /** Null for every type. */
+    eventTypes: text('event_types').array(),
+    /** Attempts begun within a second, at most. */
+    rateLimit: integer('rate_limit').notNull(),
+    status: text('status', { enum: ['enabled', 'disabled', 'deleted'] }).notNull(),
+    disabledReason: text('disabled_reason', { enum: ['requested', 'failing', 'gone'] }),
+    disabledAt: time('disabled_at'),
+    eventCount: integer('event_count').notNull().default(0),
+    createdAt: time('created_at').notNull(),
+    /** Failed attempts since the last success. */
+    failures: integer('failures').notNull().default(0),
+    failingSince: time('failing_since'),
+    /** Nothing is sent before this, but one probe then; null while all is well. */
+    probeAt: time('probe_at'),
+    lastSuccessAt: time('last_success_at'),
+    lastFailureAt: time('last_failure_at'),
+    /** The process that sends to it now: one at a time. */
+    holder: uuid('holder'),
+    leaseExpiresAt: time('lease_expires_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'webhook_endpoints_primary', columns: [table.tenantId, table.id] }),
+    uniqueIndex('webhook_endpoints_callback_unique')
+      .on(table.tenantId, table.url)
+      .where(sql`${table.kind} = 'callback'`),
+    check('webhook_endpoints_kind_check', sql`${table.kind} IN ('endpoint', 'callback')`),
+    check(
+      'webhook_endpoints_status_check',
+      sql`${table.status} IN ('enabled', 'disabled', 'deleted')`,
+    ),
+    check(
+      'webhook_endpoints_disabled_check',
+      sql`(${table.status} = 'disabled') = (${table.disabledReason} IS NOT NULL) AND (${table.disabledReason} IS NULL) = (${table.disabledAt} IS NULL)`,
+    ),
+    check('webhook_endpoints_rate_limit_check', sql`${table.rateLimit} BETWEEN 1 AND 10000`),
+    check(
+      'webhook_endpoints_failing_check',
+      sql`(${table.failures} = 0) = (${table.failingSince} IS NULL)`,
+    ),
+  ],
+)
+
+/** What deliveries are signed with: several at a time while a new one takes over. */
+export const webhookSecrets = pgTable(
+  'webhook_secrets',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    /** Null for the tenant's default secret, which signs what goes to a `callback_url`. */
+    endpointId: uuid('endpoint_id'),
+    scheme: text('scheme', { enum: ['v1', 'v1a'] }).notNull(),
+    /** The bytes of an HMAC key, or the seed of an ed25519 key. */
+    key: bytea('key').notNull(),
+    createdAt: time('created_at').notNull(),
+    /** Signs no more after this; null while it is the current one. */
+    expiresAt: time('expires_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'webhook_secrets_primary', columns: [table.tenantId, table.id] }),
+    index('webhook_secrets_endpoint_id_index').on(table.tenantId, table.endpointId),
+    check('webhook_secrets_scheme_check', sql`${table.scheme} IN ('v1', 'v1a')`),
+  ],
+)
+
+/** One row per event and endpoint, whatever became of it. */
+export const webhookDeliveries = pgTable(
+  'webhook_deliveries',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    endpointId: uuid('endpoint_id').notNull(),
+    eventPosition: amount('event_position').notNull(),
+    /** The `callback_url`; null where the endpoint has the URL. */
+    url: text('url'),
+    status: text('status', { enum: ['pending', 'succeeded', 'failed', 'skipped'] }).notNull(),
+    /** Attempts since it was last made due anew: they say which gap comes next. */
+    tries: integer('tries').notNull(),
+    /** All attempts ever. */
+    attempts: integer('attempts').notNull(),
+    nextDueAt: time('next_due_at'),
+    createdAt: time('created_at').notNull(),
+    /** When it succeeded, failed for good, or was skipped; null while it is pending. */
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'webhook_deliveries_primary', columns: [table.tenantId, table.id] }),
+    unique('webhook_deliveries_event_unique').on(
+      table.tenantId,
+      table.eventPosition,
+      table.endpointId,
+    ),
+    index('webhook_deliveries_endpoint_id_index').on(table.tenantId, table.endpointId, table.id),
+    index('webhook_deliveries_due_index')
+      .on(table.tenantId, table.endpointId, table.nextDueAt)
+      .where(sql`${table.status} = 'pending'`),
+    index('webhook_deliveries_status_index')
+      .on(table.tenantId, table.status, table.id)
+      .where(sql`${table.status} <> 'succeeded'`),
+    check(
+      'webhook_deliveries_status_check',
+      sql`${table.status} IN ('pending', 'succeeded', 'failed', 'skipped')`,
+    ),
+    check(
+      'webhook_deliveries_pending_check',
+      sql`(${table.status} = 'pending') = (${table.nextDueAt} IS NOT NULL) AND (${table.status} = 'pending') = (${table.endedAt} IS NULL)`,
+    ),
+    check('webhook_deliveries_tries_check', sql`${table.tries} BETWEEN 0 AND ${table.attempts}`),
+  ],
+)
+
+/** One row per HTTP try. */
+export const webhookAttempts = pgTable(
+  'webhook_attempts',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    deliveryId: uuid('delivery_id').notNull(),
+    attempt: integer('attempt').notNull(),
+    startedAt: time('started_at').notNull(),
+    durationMs: integer('duration_ms').notNull(),
+    /** Null where there was no answer. */
+    statusCode: integer('status_code'),
+    /** What went wrong; null where nothing did. */
+    error: text('error'),
+    /** The beginning of the answer, without secrets. */
+    answer: text('answer'),
+  },
+  (table) => [
+    primaryKey({
+      name: 'webhook_attempts_primary',
+      columns: [table.tenantId, table.deliveryId, table.attempt],
+    }),
+  ],
+)
+
+/** Requests to send again what did not arrive at an endpoint, with how far they have come. */
+export const webhookRecoveries = pgTable(
+  'webhook_recoveries',
+  {
+    tenantId: uuid('tenant_id').notNull(),
+    id: uuid('id').notNull(),
+    endpointId: uuid('endpoint_id').notNull(),
+    since: time('since').notNull(),
+    status: text('status', { enum: ['running', 'completed', 'canceled'] }).notNull(),
+    /** The delivery that was looked at last. */
+    lastDeliveryId: uuid('last_delivery_id').notNull(),
+    examined: integer('examined').notNull(),
+    recovered: integer('recovered').notNull(),
+    createdAt: time('created_at').notNull(),
+    endedAt: time('ended_at'),
+  },
+  (table) => [
+    primaryKey({ name: 'webhook_recoveries_primary', columns: [table.tenantId, table.id] }),
+    index('webhook_recoveries_running_index')
+      .on(table.createdAt)
+      .where(sql`${table.status} = 'running'`),
+    check(
+      'webhook_recoveries_status_check',
+      sql`${table.status} IN ('running', 'completed', 'canceled')`,
+    ),
+    check(
+      'webhook_recoveries_ended_check',
+      sql`(${table.status} = 'running') = (${table.endedAt} IS NULL)`,
+    ),
+  ],
+)

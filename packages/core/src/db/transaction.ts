@@ -4,6 +4,11 @@ import type { Pool, Tx } from './client.ts'
 export type TransactionOptions = {
   /** How long a statement waits for a lock that another transaction holds. */
   lockTimeoutMs?: number
+  /**
+   * Commits without waiting for the disk: a crash of Postgres may undo the last half second of it,
+   * whole transactions at a time. Only for what is then done again, as deliveries are; never for money.
+   */
+  mayBeUndone?: boolean
 }
 
 /**
@@ -14,7 +19,7 @@ const idleInTransactionTimeoutMs = 10_000
 
 /**
  * Runs `work` in one READ COMMITTED transaction and commits it durably: when this resolves, the
- * commit has reached the disk (`synchronous_commit = on`).
+ * commit has reached the disk (`synchronous_commit = on`), unless it may be undone.
  *
  * Throws what `work` throws, after rolling back; `AmbiguousCommitError` where the answer to COMMIT
  * was lost, so that the caller reads again before it does anything twice.
@@ -40,10 +45,13 @@ export async function inTransaction<T>(
 }
 
 /** One round trip, and `SET LOCAL` rather than session settings: these survive a pooler. */
-function beginStatement({ lockTimeoutMs = 5_000 }: TransactionOptions): string {
+function beginStatement({
+  lockTimeoutMs = 5_000,
+  mayBeUndone = false,
+}: TransactionOptions): string {
   return (
     'BEGIN ISOLATION LEVEL READ COMMITTED; ' +
-    'SET LOCAL synchronous_commit = on; ' +
+    `SET LOCAL synchronous_commit = ${mayBeUndone ? 'off' : 'on'}; ` +
     `SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}; ` +
     `SET LOCAL idle_in_transaction_session_timeout = ${idleInTransactionTimeoutMs}`
   )

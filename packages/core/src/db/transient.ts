@@ -31,13 +31,18 @@ const transientSqlStates = new Set([
 ])
 
 const transientSystemCodes = new Set([
+  'EADDRNOTAVAIL', // no port is left for a connection
+  'EAGAIN',
   'EAI_AGAIN',
   'ECONNABORTED',
   'ECONNREFUSED',
   'ECONNRESET',
   'EHOSTUNREACH',
+  'EMFILE', // too many open files in this process
   'ENETDOWN',
   'ENETUNREACH',
+  'ENFILE', // too many open files on this machine
+  'ENOBUFS',
   'ENOTFOUND',
   'EPIPE',
   'ETIMEDOUT',

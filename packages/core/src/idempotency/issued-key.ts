@@ -9,6 +9,7 @@ export const keyPurposes = [
   'POST /v1/transfers/{id}/refund',
   'POST /v1/transfer-batches',
   'POST /v1/accounts',
+  'POST /v1/webhook-endpoints',
 ] as const
 export type KeyPurpose = (typeof keyPurposes)[number]
 

@@ -2,10 +2,15 @@ import type { Queryable, Tx } from '../db/client.ts'
 
 /** A key that was used, with the request and the resource that it is bound to for ever. */
 export type KnownKey = {
-  resource: 'transfer' | 'batch' | 'account'
+  resource: 'transfer' | 'batch' | 'account' | 'endpoint'
   resourceId: string
   fingerprint: Buffer
   acceptedAt: Date
+}
+
+/** A lock on the key was held for longer than a client should wait: the same request may be sent again. */
+export class KeyInFlightError extends Error {
+  override name = 'KeyInFlightError'
 }
 
 /** What is known of a key, or undefined where nobody has used it. */

@@ -1,6 +1,7 @@
 import { inTransaction } from '../db/transaction.ts'
-import { violatedUnique } from '../db/transient.ts'
-import { bindKey, matches, type KnownKey } from '../idempotency/known-key.ts'
+import { isLockTimeout, violatedUnique } from '../db/transient.ts'
+import { recordEvents, type EventType } from '../events/event.ts'
+import { bindKey, KeyInFlightError, matches, type KnownKey } from '../idempotency/known-key.ts'
 import type { Pool, Queryable, Tx } from '../db/client.ts'
 
 export type AccountKind = 'internal' | 'external'
@@ -44,7 +45,8 @@ export function openedAccount(account: NewAccount, createdAt: Date): Account {
 
 /**
  * Opens an account, under a key if there is one: then key and account are made in one transaction,
- * and the same request opens no second one. Throws only for outages.
+ * and the same request opens no second one. Throws `KeyInFlightError` where another request has held
+ * the key for 2 s, else only for outages.
  */
 export async function createAccount(
   pool: Pool,
@@ -55,10 +57,16 @@ export async function createAccount(
     return await inTransaction(pool, { lockTimeoutMs: 2_000 }, async (tx) => {
       const known = key && (await bindKey(tx, { ...key, ...bindingOf(account) }))
       if (known !== undefined) return compare(account, known, key)
-      return { result: 'created', id: account.id, createdAt: await insertAccount(tx, account) }
+      const createdAt = await insertAccount(tx, account)
+      const opened = openedAccount(account, createdAt)
+      await recordEvent(tx, 'account.created', opened, { sequence: 1, createdAt })
+      return { result: 'created', id: account.id, createdAt }
     })
   } catch (error) {
     if (violatedUnique(error) === 'accounts_reference_unique') return { result: 'reference_taken' }
+    if (key !== undefined && isLockTimeout(error)) {
+      throw new KeyInFlightError('the key is in flight', { cause: error })
+    }
     throw error
   }
 }
@@ -81,8 +89,9 @@ async function insertAccount(tx: Tx, account: NewAccount): Promise<Date> {
   const { rows } = await tx.query<{ created_at: Date }>(
     `WITH opened AS (
        INSERT INTO accounts (tenant_id, id, kind, currency, status, name, reference, balance, held,
-                             overdraft_limit, version, entry_count, metadata, created_at)
-       VALUES ($1, $2, $3, $4, 'open', $5, $6, 0, 0, $7, 0, 0, $8,
+                             overdraft_limit, version, entry_count, event_count, metadata,
+                             created_at)
+       VALUES ($1, $2, $3, $4, 'open', $5, $6, 0, 0, $7, 0, 0, 1, $8,
                date_trunc('milliseconds', now()))
        RETURNING *
      )
@@ -119,6 +128,20 @@ export async function findAccount(
     [tenantId, id],
   )
   return rows[0]
+}
+
+/** Those of the accounts that exist, in no particular order. */
+export async function findAccounts(
+  db: Queryable,
+  refs: readonly { tenantId: string; id: string }[],
+): Promise<Account[]> {
+  if (refs.length === 0) return []
+  const { rows } = await db.query<Account>(
+    `SELECT ${accountColumns} FROM accounts
+      WHERE (tenant_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))`,
+    [refs.map(({ tenantId }) => tenantId), refs.map(({ id }) => id)],
+  )
+  return rows
 }
 
 /** A tenant's accounts, newest first; with a reference, the one account that has it. */
@@ -176,7 +199,8 @@ export function updateAccount(
     if (refusal !== undefined) return { result: refusal }
     if (Object.keys(after.metadata).length > MAX_METADATA_PAIRS)
       return { result: 'too_much_metadata' }
-    await writeAccount(tx, before, after)
+    const record = await writeAccount(tx, before, after)
+    await recordEvent(tx, 'account.updated', after, record)
     return { result: 'updated', account: after }
   })
 }
@@ -225,11 +249,18 @@ function refusalOf(
   return undefined
 }
 
-async function writeAccount(tx: Tx, before: Account, after: Account): Promise<void> {
-  await tx.query(
+async function writeAccount(
+  tx: Tx,
+  before: Account,
+  after: Account,
+): Promise<{ sequence: number; createdAt: Date }> {
+  const { rows } = await tx.query<{ sequence: number; createdAt: Date }>(
     `UPDATE accounts
-        SET status = $3, name = $4, overdraft_limit = $5, version = $6, metadata = $7
-      WHERE tenant_id = $1 AND id = $2`,
+        SET status = $3, name = $4, overdraft_limit = $5, version = $6, metadata = $7,
+            event_count = event_count + 1
+      WHERE tenant_id = $1 AND id = $2
+      RETURNING event_count AS sequence,
+                date_trunc('milliseconds', clock_timestamp()) AS "createdAt"`,
     [
       after.tenantId,
       after.id,
@@ -240,10 +271,44 @@ async function writeAccount(tx: Tx, before: Account, after: Account): Promise<vo
       Object.keys(after.metadata).length === 0 ? null : JSON.stringify(after.metadata),
     ],
   )
-  if (after.overdraftLimit === before.overdraftLimit) return
+  const record = rows[0]
+  if (record === undefined) throw new Error('an account vanished under its lock')
+  if (after.overdraftLimit === before.overdraftLimit) return record
   await tx.query(
     `INSERT INTO account_limits (tenant_id, account_id, version, overdraft_limit, created_at)
-     VALUES ($1, $2, $3, $4, date_trunc('milliseconds', clock_timestamp()))`,
-    [after.tenantId, after.id, after.version, after.overdraftLimit],
+     VALUES ($1, $2, $3, $4, $5)`,
+    [after.tenantId, after.id, after.version, after.overdraftLimit, record.createdAt],
   )
+  return record
+}
+
+/** What an event keeps of an account: all that may change later. */
+export type AccountFacts = {
+  status: AccountStatus
+  name: string | null
+  balance: number
+  held: number
+  overdraft_limit: number
+  version: number
+  metadata: Readonly<Record<string, string>>
+}
+
+function recordEvent(
+  tx: Tx,
+  type: EventType & `account.${string}`,
+  account: Account,
+  { sequence, createdAt }: { sequence: number; createdAt: Date },
+): Promise<void> {
+  const state: AccountFacts = {
+    status: account.status,
+    name: account.name,
+    balance: Number(account.balance),
+    held: Number(account.held),
+    overdraft_limit: Number(account.overdraftLimit),
+    version: Number(account.version),
+    metadata: account.metadata,
+  }
+  const { tenantId, id } = account
+  const event = { tenantId, type, objectId: id, sequence, state: JSON.stringify(state) }
+  return recordEvents(tx, [{ ...event, callbackUrl: null }], createdAt)
 }

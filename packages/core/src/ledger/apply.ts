@@ -70,6 +70,12 @@ export type Outcome = {
   versions: { source: bigint; destination: bigint }[]
 }
 
+/** Something that happened to a transfer, with what it was like right after. */
+export type LedgerFact = {
+  fact: 'succeeded' | 'failed' | 'expired' | 'held' | 'released' | 'captured' | 'refunded'
+  transfer: ParentState
+}
+
 export type LedgerResult = {
   /** One per command, in their order. */
   outcomes: Outcome[]
@@ -80,6 +86,8 @@ export type LedgerResult = {
   changedParents: ParentState[]
   /** Each command that was settled, by its id, as later commands have left it. */
   settled: ReadonlyMap<string, ParentState>
+  /** What happened to which transfer, in order: what a child does to its parent comes after it. */
+  facts: readonly LedgerFact[]
   /** When all of it happened: never before the last entry of an account that changed. */
   settledAt: Date
 }
@@ -140,6 +148,7 @@ class Ledger {
   readonly #now: Date
   readonly #given: ReadonlyMap<string, ParentState>
   readonly #parents = new Map<string, ParentState>()
+  readonly #facts: LedgerFact[] = []
 
   constructor({ accounts, parents, now }: LedgerInput) {
     this.#books = new Books(accounts)
@@ -170,7 +179,7 @@ class Ledger {
   expire(holds: readonly string[]): void {
     for (const id of holds) {
       const hold = this.#parent(id)
-      if (hold !== undefined && this.#isOver(hold)) this.#endHold(hold, 'expired')
+      if (hold !== undefined && this.#isOver(hold)) this.#expireHold(hold)
     }
   }
 
@@ -192,6 +201,7 @@ class Ledger {
         return given !== undefined && !isSameParent(given, parent)
       }),
       settled: this.#parents,
+      facts: this.#facts,
       settledAt,
     }
   }
@@ -241,9 +251,11 @@ class Ledger {
     if (code !== undefined) return this.refuse(command, code)
     const isLast = command.isFinal || amount === left
     this.#books.move(command, leg, isLast ? left : amount)
+    const outcome = this.#carryOut(command, 'succeeded', amount)
     hold.capturedAmount += amount
     if (isLast) hold.status = 'succeeded'
-    return this.#carryOut(command, 'succeeded', amount)
+    this.#note(isLast ? 'succeeded' : 'captured', hold)
+    return outcome
   }
 
   #release(command: LedgerCommand & { kind: 'release' }): Outcome {
@@ -253,8 +265,11 @@ class Ledger {
       return this.refuse(command, refusal ?? 'parent_not_settled')
     }
     const amount = leftOfHold(hold)
-    this.#endHold(hold, 'released')
-    return this.#carryOut(command, 'succeeded', amount)
+    this.#releaseRest(hold)
+    const outcome = this.#carryOut(command, 'succeeded', amount)
+    hold.status = 'released'
+    this.#note('released', hold)
+    return outcome
   }
 
   #refund(command: LedgerCommand & { kind: 'refund' }): Outcome {
@@ -282,8 +297,10 @@ class Ledger {
       return undefined
     })
     if (refusal !== undefined) return this.refuse(command, refusal)
+    const outcome = this.#carryOut(command, 'succeeded', isWhole ? null : amount)
     parent.refundedAmount += amount
-    return this.#carryOut(command, 'succeeded', isWhole ? null : amount)
+    this.#note('refunded', parent)
+    return outcome
   }
 
   /** The order of the checks is part of the contract: state, then condition, then funds. */
@@ -305,7 +322,7 @@ class Ledger {
   /** A hold that is found past its time is expired here and now, before any sweep comes by. */
   #refusalOfHold(hold: ParentState | undefined): RefusalCode | undefined {
     if (hold === undefined) return 'parent_not_settled'
-    if (this.#isOver(hold)) this.#endHold(hold, 'expired')
+    if (this.#isOver(hold)) this.#expireHold(hold)
     return hold.status === 'held' ? undefined : refusalOfParent(hold)
   }
 
@@ -313,10 +330,19 @@ class Ledger {
     return hold.status === 'held' && hold.holdUntil !== null && hold.holdUntil <= this.#now
   }
 
-  #endHold(hold: ParentState, status: 'released' | 'expired'): void {
+  #expireHold(hold: ParentState): void {
+    this.#releaseRest(hold)
+    hold.status = 'expired'
+    this.#note('expired', hold)
+  }
+
+  #releaseRest(hold: ParentState): void {
     const source = this.#books.account(hold, onlyLeg(hold).source)
     this.#books.reserve(source, -leftOfHold(hold))
-    hold.status = status
+  }
+
+  #note(fact: LedgerFact['fact'], transfer: ParentState): void {
+    this.#facts.push({ fact, transfer: { ...transfer } })
   }
 
   #parent(id: string): ParentState | undefined {
@@ -388,7 +414,7 @@ class Ledger {
   #remember(command: LedgerCommand, { status, amount }: Outcome): void {
     if (status === 'deferred') return
     const legs = this.#legsOf(command)
-    this.#parents.set(command.id, {
+    const settled: ParentState = {
       tenantId: command.tenantId,
       id: command.id,
       kind: command.kind,
@@ -397,7 +423,9 @@ class Ledger {
       capturedAmount: 0n,
       refundedAmount: 0n,
       holdUntil: command.kind === 'hold' ? command.holdUntil : null,
-    })
+    }
+    this.#parents.set(command.id, settled)
+    this.#note(status, settled)
   }
 }
 

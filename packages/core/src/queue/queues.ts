@@ -13,7 +13,7 @@ import { connectConsumer, connectProducer, inspectRedis } from './redis.ts'
 import { createWhenReady } from './when-ready.ts'
 import { failurePolicies } from '../failure-policies.ts'
 import { jobIdOf } from '../idempotency/job-id.ts'
-import type { JobRef } from '../ids.ts'
+import type { EndpointRef, JobRef } from '../ids.ts'
 
 /**
  * The two backends of the queue behind one interface. Nothing outside this folder knows which one
@@ -35,7 +35,8 @@ export type Ring = {
   attempt?: number
 }
 
-export type SettlementQueue = {
+/** A queue of one kind of jobs. */
+export type JobQueue<Ring> = {
   backend: 'redis' | 'postgres'
   /** Adds a job per ring; one whose id the queue still knows is ignored. Rejects in an outage. */
   add(rings: readonly Ring[]): Promise<void>
@@ -49,21 +50,34 @@ export type SettlementQueue = {
   close(): Promise<void>
 }
 
-export type SettlementWorker = {
+export type SettlementQueue = JobQueue<Ring>
+/** Rings for endpoints that something is due for. */
+export type DeliveryQueue = JobQueue<EndpointRef>
+
+export type QueueWorker = {
   /** Starts taking jobs. */
   start(): void
   /** Takes no further job, and resolves when those in hand have ended or the time is over. */
   close(timeoutMs: number): Promise<void>
 }
 
-export type SettlementWorkerOptions = {
-  /** Jobs in hand at a time: what one ledger transaction can settle together. */
+export type QueueWorkerOptions<Ref> = {
+  /** Jobs in hand at a time: for settlement, what one ledger transaction can settle together. */
   concurrency: number
   /** Throws for outages only: the job is then tried again. */
-  process(ref: JobRef): Promise<void>
+  process(ref: Ref): Promise<void>
 }
 
-const queueName = 'settlement'
+/** What a queue is called, and how a ring becomes a job of it. */
+type QueueKind<Ring> = {
+  name: string
+  toJob(ring: Ring): { name: string; data: JobData; opts: JobsOptions }
+}
+
+type JobData = JobRef | EndpointRef
+
+const settlement: QueueKind<Ring> = { name: 'settlement', toJob: toSettlementJob }
+const delivery: QueueKind<EndpointRef> = { name: 'delivery', toJob: toDeliveryJob }
 
 /**
  * A finished job leaves nothing behind, so that its id can be rung again: job retention is never an
@@ -96,19 +110,42 @@ const workerOptions = {
 }
 
 export function createSettlementQueue(options: QueueOptions): SettlementQueue {
-  return options.redisUrl === undefined
-    ? createPostgresQueue(options)
-    : createRedisQueue(options, options.redisUrl)
+  return createQueue(options, settlement)
+}
+
+export function createDeliveryQueue(options: QueueOptions): DeliveryQueue {
+  return createQueue(options, delivery)
 }
 
 export function createSettlementWorker(
   options: QueueOptions,
-  { concurrency, process }: SettlementWorkerOptions,
-): SettlementWorker {
-  const processor = (job: { data: JobRef }) => process(job.data)
+  worker: QueueWorkerOptions<JobRef>,
+): QueueWorker {
+  return createWorker(options, settlement.name, worker)
+}
+
+export function createDeliveryWorker(
+  options: QueueOptions,
+  worker: QueueWorkerOptions<EndpointRef>,
+): QueueWorker {
+  return createWorker(options, delivery.name, worker)
+}
+
+function createQueue<Ring>(options: QueueOptions, kind: QueueKind<Ring>): JobQueue<Ring> {
+  return options.redisUrl === undefined
+    ? createPostgresQueue(options, kind)
+    : createRedisQueue(options, options.redisUrl, kind)
+}
+
+function createWorker<Ref>(
+  options: QueueOptions,
+  queueName: string,
+  { concurrency, process }: QueueWorkerOptions<Ref>,
+): QueueWorker {
+  const processor = (job: { data: JobData }) => process(job.data as Ref)
   if (options.redisUrl === undefined) {
     const makeWorker = () =>
-      new Postgres.Worker<JobRef>(queueName, processor, {
+      new Postgres.Worker<JobData>(queueName, processor, {
         ...workerOptions,
         concurrency,
         connection: postgresConnection(options, 4),
@@ -116,7 +153,7 @@ export function createSettlementWorker(
     return createPostgresWorker(makeWorker, options)
   }
   const redis = connectConsumer(options.redisUrl, options.onError)
-  const worker = new Worker<JobRef>(queueName, processor, {
+  const worker = new Worker<JobData>(queueName, processor, {
     ...workerOptions,
     concurrency,
     prefix: prefixOf(options),
@@ -141,9 +178,11 @@ export async function migrateQueue({
   try {
     await runMigrations(client, namespace)
     const schema = client.escapeIdentifier(namespace)
-    // Makes the sequence of ids that BullMQ makes with the first job otherwise, although no job of
-    // ours has its id from it: that takes a right that no producer should have.
-    await client.query(`SELECT ${schema}.next_job_id($1)`, [queueName])
+    // Makes the sequences of ids that BullMQ makes with the first job otherwise, although no job of
+    // ours has its id from them: that takes a right that no producer should have.
+    for (const { name } of [settlement, delivery]) {
+      await client.query(`SELECT ${schema}.next_job_id($1)`, [name])
+    }
     if (grantTo !== undefined) {
       const role = client.escapeIdentifier(grantTo)
       await client.query(`GRANT USAGE ON SCHEMA ${schema} TO ${role}`)
@@ -158,9 +197,12 @@ export async function migrateQueue({
 
 const Postgres = withBackend(createPostgresBackend)
 
-function createPostgresQueue(options: QueueOptions): SettlementQueue {
+function createPostgresQueue<Ring>(
+  options: QueueOptions,
+  { name, toJob }: QueueKind<Ring>,
+): JobQueue<Ring> {
   const queue = createWhenReady(() =>
-    new Postgres.Queue<JobRef>(queueName, {
+    new Postgres.Queue<JobData>(name, {
       connection: postgresConnection(options, 2),
       defaultJobOptions: jobOptions,
     }).on('error', options.onError),
@@ -168,7 +210,7 @@ function createPostgresQueue(options: QueueOptions): SettlementQueue {
   return {
     backend: 'postgres',
     add: async (rings) => {
-      await (await queue.get()).addBulk(rings.map(jobOf))
+      await (await queue.get()).addBulk(rings.map(toJob))
     },
     count: async () => (await queue.get()).getJobCountByTypes('waiting', 'active', 'delayed'),
     inspect: async () => {
@@ -210,9 +252,13 @@ function createPostgresWorker(makeWorker: () => RunnableWorker, options: QueueOp
   }
 }
 
-function createRedisQueue(options: QueueOptions, redisUrl: string): SettlementQueue {
+function createRedisQueue<Ring>(
+  options: QueueOptions,
+  redisUrl: string,
+  { name, toJob }: QueueKind<Ring>,
+): JobQueue<Ring> {
   const redis = connectProducer(redisUrl, options.onError)
-  const queue = new Queue<JobRef>(queueName, {
+  const queue = new Queue<JobData>(name, {
     connection: redis,
     prefix: prefixOf(options),
     defaultJobOptions: jobOptions,
@@ -224,7 +270,7 @@ function createRedisQueue(options: QueueOptions, redisUrl: string): SettlementQu
   return {
     backend: 'redis',
     add: async (rings) => {
-      await queue.addBulk(rings.map(jobOf))
+      await queue.addBulk(rings.map(toJob))
     },
     count: () => queue.getJobCountByTypes('waiting', 'active', 'delayed'),
     inspect: async () => {
@@ -239,16 +285,22 @@ function createRedisQueue(options: QueueOptions, redisUrl: string): SettlementQu
   }
 }
 
-function jobOf({ ref, idempotencyKey, attempt }: Ring): {
-  name: string
-  data: JobRef
-  opts: JobsOptions
-} {
+function toSettlementJob({ ref, idempotencyKey, attempt }: Ring) {
   const jobId = jobIdOf(ref.tenantId, idempotencyKey)
   return {
     name: 'settle',
     data: ref,
     opts: { jobId: attempt === undefined ? jobId : `${jobId}_${attempt}` },
+  }
+}
+
+/** One job an endpoint, however often it is rung; the minute lets a lost one block it no longer. */
+function toDeliveryJob({ tenantId, endpointId }: EndpointRef) {
+  const minute = Math.floor(Date.now() / 60_000)
+  return {
+    name: 'deliver',
+    data: { tenantId, endpointId },
+    opts: { jobId: `d_${endpointId}_${minute}`, attempts: 1 },
   }
 }
 
@@ -289,7 +341,7 @@ function controlled(
   worker: RunnableWorker,
   options: QueueOptions,
   disconnect: () => void,
-): SettlementWorker {
+): QueueWorker {
   worker.on('error', options.onError)
   return {
     start: () => {

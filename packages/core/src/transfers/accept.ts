@@ -3,7 +3,7 @@ import { isLockTimeout, isTransient } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
 import { failurePolicies } from '../failure-policies.ts'
 import { createGroupCommit } from '../group-commit.ts'
-import { matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
+import { KeyInFlightError, matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
 import { insertRequests, type RequestRow } from './request-row.ts'
 import type { TransferCommand } from './transfer.ts'
 import type { Pool } from '../db/client.ts'
@@ -25,11 +25,6 @@ export type Acceptance =
   | { result: 'replayed'; id: string; acceptedAt: Date }
   /** The key belongs to another request. */
   | { result: 'mismatched'; known: KnownKey }
-
-/** A lock on the key was held for longer than a client should wait: the same request may be sent again. */
-export class KeyInFlightError extends Error {
-  override name = 'KeyInFlightError'
-}
 
 export type Accepter = {
   /**

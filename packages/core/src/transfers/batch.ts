@@ -1,7 +1,6 @@
 import { inTransaction } from '../db/transaction.ts'
 import { isLockTimeout } from '../db/transient.ts'
-import { matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
-import { KeyInFlightError } from './accept.ts'
+import { KeyInFlightError, matches, readKeys, type KnownKey } from '../idempotency/known-key.ts'
 import { insertRequests } from './request-row.ts'
 import type { Clock } from '../clock.ts'
 import type { Pool, Queryable, Tx } from '../db/client.ts'
@@ -29,6 +28,8 @@ export type BatchRequest = {
   isAtomic: boolean
   executeAt: Date | null
   expiresAt: Date | null
+  /** Where its completion is told besides the tenant's endpoints. */
+  callbackUrl: string | null
   items: readonly BatchItemRequest[]
 }
 
@@ -143,15 +144,16 @@ async function resolveItems(
 
 async function insertBatch(
   tx: Tx,
-  { tenantId, id, idempotencyKey, isAtomic, executeAt, expiresAt }: BatchRequest,
+  { tenantId, id, idempotencyKey, isAtomic, executeAt, expiresAt, callbackUrl }: BatchRequest,
   createdAt: Date,
   items: readonly AcceptedItem[],
 ): Promise<void> {
   await tx.query(
     `WITH batch AS (
        INSERT INTO transfer_batches (tenant_id, id, idempotency_key, is_atomic, item_count,
-                                     execute_at, expires_at, created_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                                     execute_at, expires_at, created_at, callback_url,
+                                     next_check_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $11, greatest($6::timestamptz, $8::timestamptz))
      )
      INSERT INTO batch_items (tenant_id, batch_id, position, transfer_id, is_replay)
      SELECT $1, $2, position - 1, transfer_id, is_replay
@@ -168,6 +170,7 @@ async function insertBatch(
       createdAt,
       items.map(({ transferId }) => transferId),
       items.map(({ isReplay }) => isReplay),
+      callbackUrl,
     ],
   )
 }
@@ -205,15 +208,31 @@ export type Batch = {
   items: BatchItem[]
 }
 
+/** Batches without their items, in no particular order. */
+export async function findBatchHeads(
+  db: Queryable,
+  refs: readonly { tenantId: string; id: string }[],
+): Promise<Omit<Batch, 'items'>[]> {
+  if (refs.length === 0) return []
+  const { rows } = await db.query<Omit<Batch, 'items'>>(
+    `SELECT ${headColumns} FROM transfer_batches
+      WHERE (tenant_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))`,
+    [refs.map(({ tenantId }) => tenantId), refs.map(({ id }) => id)],
+  )
+  return rows
+}
+
+const headColumns = `tenant_id AS "tenantId", id, idempotency_key AS "idempotencyKey",
+  is_atomic AS "isAtomic", execute_at AS "executeAt", expires_at AS "expiresAt",
+  created_at AS "createdAt"`
+
 /** A batch with the outcome of each item, or undefined where the tenant has none such. */
 export async function findBatch(
   db: Queryable,
   { tenantId, id }: { tenantId: string; id: string },
 ): Promise<Batch | undefined> {
   const { rows } = await db.query<Omit<Batch, 'items'> & { isScheduled: boolean }>(
-    `SELECT tenant_id AS "tenantId", id, idempotency_key AS "idempotencyKey",
-            is_atomic AS "isAtomic", execute_at AS "executeAt", expires_at AS "expiresAt",
-            created_at AS "createdAt",
+    `SELECT ${headColumns},
             coalesce(execute_at > clock_timestamp(), false) AS "isScheduled"
        FROM transfer_batches
       WHERE tenant_id = $1 AND id = $2`,

@@ -1,9 +1,11 @@
 import { inTransaction } from '../db/transaction.ts'
 import { jsonText } from '../db/parameters.ts'
+import { recordEvents } from '../events/event.ts'
 import { sealSettlement, type SealedTransfer } from '../ledger/seal.ts'
 import { endDeferral } from './defer.ts'
 import { findAcceptedCommand, findSettled } from './find.ts'
 import { expiryOf, nullIfEmpty, type AcceptedCommand, type Transfer } from './transfer.ts'
+import type { NewEvent } from '../events/event.ts'
 import type { LegRow } from './transfer-row.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { NewId, TransferRef } from '../ids.ts'
@@ -69,6 +71,7 @@ async function endUnmoved(
       await endDeferral(tx, ref)
       // Last, since the chain is locked until the commit.
       if (ended !== undefined) {
+        await recordEvents(tx, [eventOf(accepted, ending)], ended.settledAt)
         await sealSettlement(
           tx,
           { id: settlementId, transfers: [ended], entries: [] },
@@ -80,6 +83,19 @@ async function endUnmoved(
     return findSettled(tx, [ref])
   })
   return transfer ?? (isPart ? 'part_of_atomic_batch' : undefined)
+}
+
+/** Its only one: what was not carried out never changes again. */
+function eventOf({ tenantId, id, command }: AcceptedCommand, { status }: Ending): NewEvent {
+  const { callbackUrl } = command
+  return {
+    tenantId,
+    type: `transfer.${status}`,
+    objectId: id,
+    sequence: 1,
+    state: null,
+    callbackUrl,
+  }
 }
 
 /** Undefined where the transfer is settled: here the other one may win, since no money moves. */
@@ -96,9 +112,9 @@ async function insertEnded(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
                             destination, amount, currency, legs, description, metadata,
                             captured_amount, refunded_amount, execute_at, expires_at,
-                            settlement_id, created_at, failure_code, settled_at)
+                            settlement_id, created_at, failure_code, callback_url, settled_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, $15, $16, $17, $18,
-             date_trunc('milliseconds', clock_timestamp()))
+             $19, date_trunc('milliseconds', clock_timestamp()))
      ON CONFLICT DO NOTHING
      RETURNING settled_at`,
     [
@@ -120,6 +136,7 @@ async function insertEnded(
       settlementId,
       accepted.acceptedAt,
       failureCode,
+      command.callbackUrl,
     ],
   )
   const settledAt = rows[0]?.settled_at

@@ -27,6 +27,7 @@ type StoredCommand = {
   on_insufficient_funds?: { retry_until: string }
   if?: { source_balance_at_least?: number; source_version?: number }
   atomic_batch_id?: string
+  callback_url?: string
 }
 
 type StoredLeg = Omit<CurrencyLeg, 'amount'> & { amount: number }
@@ -48,6 +49,7 @@ const knownMembers: Record<keyof StoredCommand, true> = {
   on_insufficient_funds: true,
   if: true,
   atomic_batch_id: true,
+  callback_url: true,
 }
 
 const knownLegMembers: Record<keyof StoredLeg, true> = {
@@ -103,6 +105,7 @@ function toStored(command: TransferCommand): StoredCommand {
             source_version: toNumber(condition.sourceVersion),
           }),
     atomic_batch_id: command.atomicBatchId ?? undefined,
+    callback_url: command.callbackUrl ?? undefined,
   })
 }
 
@@ -153,6 +156,7 @@ export function decodeCommand(stored: unknown): TransferCommand | undefined {
               : { sourceVersion: BigInt(condition.source_version) }),
           },
     atomicBatchId: command.atomic_batch_id ?? null,
+    callbackUrl: command.callback_url ?? null,
   }
 }
 

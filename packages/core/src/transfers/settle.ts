@@ -2,6 +2,7 @@ import { inTransaction } from '../db/transaction.ts'
 import { isTransient, violatedUnique } from '../db/transient.ts'
 import { retrying } from '../db/retry.ts'
 import { failurePolicies } from '../failure-policies.ts'
+import { recordEvents } from '../events/event.ts'
 import { createGroupCommit } from '../group-commit.ts'
 import {
   applyAtomically,
@@ -13,11 +14,13 @@ import {
 import { accountKey, available, type AccountState, type Entry } from '../ledger/books.ts'
 import { sealSettlement, type SealedTransfer } from '../ledger/seal.ts'
 import { jsonText } from '../db/parameters.ts'
+import { completeBatch } from './batch-completion.ts'
 import { defer, endDeferral, park, wakeWaiting } from './defer.ts'
 import { toLedgerCommand } from './ledger-command.ts'
 import { readBatchCommands, readCommands, readProgress, type LoadedCommands } from './load.ts'
 import { lockAccounts, lockParents, readParents } from './lock.ts'
 import { accountsOf, expiryOf, nullIfEmpty, type AcceptedCommand } from './transfer.ts'
+import { countFacts, transferEvents, type EventRecord } from './transfer-event.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { BatchRef, JobRef, NewId, TransferRef } from '../ids.ts'
 import type { LegRow } from './transfer-row.ts'
@@ -89,12 +92,14 @@ export function createSettler(options: SettlerOptions): Settler {
   async function settleBatch(ref: BatchRef): Promise<void> {
     const batch = await readBatch(pool, ref)
     if (batch === undefined) return
-    if (batch.isAtomic) {
-      await settleAtomically(ref)
-      return
-    }
-    for (let first = 0; first < batch.items.length; first += MAX_SETTLED_TOGETHER) {
-      const share = batch.items.slice(first, first + MAX_SETTLED_TOGETHER)
+    if (batch.isAtomic) await settleAtomically(ref)
+    else await settleItems(ref, batch.items)
+    await completeBatch(pool, ref)
+  }
+
+  async function settleItems(ref: BatchRef, items: readonly string[]): Promise<void> {
+    for (let first = 0; first < items.length; first += MAX_SETTLED_TOGETHER) {
+      const share = items.slice(first, first + MAX_SETTLED_TOGETHER)
       await settleShare(share.map((transferId) => ({ tenantId: ref.tenantId, transferId })))
     }
   }
@@ -212,12 +217,12 @@ function settleOnce(settlement: Settlement): Promise<Outcome[]> {
 
     // No ON CONFLICT: a violation here means that somebody else settled one of them in this very
     // moment, and then nothing of this transaction may remain.
-    await insertTransfers(tx, decided, result.settledAt, settlementId)
+    await insertTransfers(tx, decided, result, settlementId)
     // After this point the transfers must succeed: only an outage may stop them, and then nothing
     // of them remains.
     await insertEntries(tx, result)
     await updateAccounts(tx, result.changed)
-    await updateParents(tx, result.changedParents)
+    await recordFacts(tx, decided, result)
     await updateDeferred(tx, { commands, progress, decided, waiting, worker })
     await wakeWaiting(tx, enriched(accounts, result.changed), [
       ...progress.awaited,
@@ -328,7 +333,7 @@ function expireOnce(pool: Pool, holds: readonly TransferRef[]): Promise<void> {
     const expiring = holds.map(({ transferId }) => transferId)
     const result = applyCommands({ accounts, parents, commands: [], expiring, now })
     await updateAccounts(tx, result.changed)
-    await updateParents(tx, result.changedParents)
+    await recordFacts(tx, [], result)
     await wakeWaiting(tx, result.changed, [...awaited])
   })
 }
@@ -353,30 +358,31 @@ async function readBatch(pool: Pool, { tenantId, batchId }: BatchRef): Promise<B
 async function insertTransfers(
   tx: Tx,
   decided: readonly Decided[],
-  settledAt: Date,
+  { facts, settledAt }: LedgerResult,
   settlementId: string,
 ): Promise<void> {
   if (decided.length === 0) return
+  const eventCounts = countFacts(facts)
   const column = <T>(valueOf: (one: Decided) => T) => decided.map(valueOf)
   await tx.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
                             destination, amount, currency, legs, description, metadata,
                             captured_amount, refunded_amount, execute_at, expires_at, failure_code,
-                            source_version, destination_version, created_at, settlement_id,
-                            settled_at)
+                            source_version, destination_version, created_at, callback_url,
+                            event_count, settlement_id, settled_at)
      SELECT tenant_id, id, idempotency_key, kind, status, parent_id, source, destination, amount,
             currency, legs::jsonb, description, metadata::jsonb, captured_amount, refunded_amount,
             execute_at, expires_at, failure_code, source_version, destination_version, created_at,
-            $22, $23
+            callback_url, event_count, $24, $25
        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[],
                    $7::uuid[], $8::uuid[], $9::bigint[], $10::text[], $11::text[], $12::text[],
                    $13::text[], $14::bigint[], $15::bigint[], $16::timestamptz[],
                    $17::timestamptz[], $18::text[], $19::bigint[], $20::bigint[],
-                   $21::timestamptz[])
+                   $21::timestamptz[], $22::text[], $23::integer[])
          AS settled (tenant_id, id, idempotency_key, kind, status, parent_id, source, destination,
                      amount, currency, legs, description, metadata, captured_amount,
                      refunded_amount, execute_at, expires_at, failure_code, source_version,
-                     destination_version, created_at)`,
+                     destination_version, created_at, callback_url, event_count)`,
     [
       column(({ command }) => command.tenantId),
       column(({ command }) => command.id),
@@ -399,6 +405,8 @@ async function insertTransfers(
       column((one) => singleVersions(one)?.source ?? null),
       column((one) => singleVersions(one)?.destination ?? null),
       column(({ command }) => command.acceptedAt),
+      column(({ command }) => command.command.callbackUrl),
+      column(({ command }) => eventCounts.get(command.id) ?? 1),
       settlementId,
       settledAt,
     ],
@@ -513,25 +521,49 @@ async function updateAccounts(tx: Tx, changed: readonly AccountState[]): Promise
   if (rowCount !== changed.length) throw new Error('an account vanished under its lock')
 }
 
-async function updateParents(tx: Tx, changed: readonly ParentState[]): Promise<void> {
-  if (changed.length === 0) return
+/** Writes what the facts change on earlier transfers, and an event for each fact. */
+async function recordFacts(
+  tx: Tx,
+  decided: readonly Decided[],
+  { facts, changedParents, settledAt }: LedgerResult,
+): Promise<void> {
+  const counts = countFacts(facts)
+  const records = await updateParents(tx, changedParents, counts)
+  for (const { command } of decided) {
+    const { callbackUrl } = command.command
+    records.set(command.id, { callbackUrl, eventCount: counts.get(command.id) ?? 1 })
+  }
+  await recordEvents(tx, transferEvents(facts, records), settledAt)
+}
+
+async function updateParents(
+  tx: Tx,
+  changed: readonly ParentState[],
+  eventCounts: ReadonlyMap<string, number>,
+): Promise<Map<string, EventRecord>> {
+  if (changed.length === 0) return new Map()
   const column = <K extends keyof ParentState>(name: K) => changed.map((parent) => parent[name])
-  const { rowCount } = await tx.query(
+  const { rows } = await tx.query<EventRecord & { id: string }>(
     `UPDATE transfers
         SET status = after.status, captured_amount = after.captured_amount,
-            refunded_amount = after.refunded_amount
-       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[])
-         AS after (tenant_id, id, status, captured_amount, refunded_amount)
-      WHERE transfers.tenant_id = after.tenant_id AND transfers.id = after.id`,
+            refunded_amount = after.refunded_amount,
+            event_count = transfers.event_count + after.new_events
+       FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::integer[])
+         AS after (tenant_id, id, status, captured_amount, refunded_amount, new_events)
+      WHERE transfers.tenant_id = after.tenant_id AND transfers.id = after.id
+      RETURNING transfers.id, transfers.event_count AS "eventCount",
+                transfers.callback_url AS "callbackUrl"`,
     [
       column('tenantId'),
       column('id'),
       column('status'),
       column('capturedAmount'),
       column('refundedAmount'),
+      changed.map(({ id }) => eventCounts.get(id) ?? 0),
     ],
   )
-  if (rowCount !== changed.length) throw new Error('a parent vanished under its lock')
+  if (rows.length !== changed.length) throw new Error('a parent vanished under its lock')
+  return new Map(rows.map(({ id, ...record }) => [id, record]))
 }
 
 async function removeDeferred(tx: Tx, commands: readonly AcceptedCommand[]): Promise<void> {

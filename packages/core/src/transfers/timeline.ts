@@ -1,3 +1,5 @@
+import { eventIdOf } from '../events/event.ts'
+import { findEventsOf } from '../events/feed.ts'
 import { readAttempts, type Attempt } from './defer.ts'
 import { findTransfer } from './find.ts'
 import { isSettled, type Kind, type TransferStatus } from './transfer.ts'
@@ -12,6 +14,8 @@ export type TimelineStep =
   | { type: 'next_attempt'; at: Date; reason: string }
   | { type: 'settled'; at: Date; status: TransferStatus; settlementId: string }
   | { type: 'child_settled'; at: Date; id: string; kind: Kind; status: TransferStatus }
+  | { type: 'event'; at: Date; id: string; event: string }
+  | { type: 'delivery'; at: Date; id: string; status: string; attempts: number }
 
 /**
  * What happened to a transfer, in the order of time; undefined where the tenant has none such. A
@@ -29,10 +33,35 @@ export async function readTimeline(
   for (const { attemptedAt, ...attempt } of await readAttempts(db, ref)) {
     steps.push({ type: 'attempted', at: attemptedAt, ...attempt })
   }
-  if (isSettled(transfer)) steps.push(...(await readSettlement(db, ref)))
-  else steps.push(...(await readNextAttempt(db, ref)))
+  if (isSettled(transfer)) {
+    steps.push(...(await readSettlement(db, ref)), ...(await readEvents(db, ref)))
+  } else steps.push(...(await readNextAttempt(db, ref)))
   return steps.toSorted((a, b) => a.at.getTime() - b.at.getTime())
 }
+
+/** The events about it, each with what became of its deliveries. */
+async function readEvents(db: Queryable, { tenantId, transferId }: TransferRef) {
+  const events = await findEventsOf(db, { tenantId, objectId: transferId, limit: eventsShown })
+  const { rows } = await db.query<Omit<TimelineStep & { type: 'delivery' }, 'type'>>(
+    `SELECT id, status, attempts, coalesce(ended_at, created_at) AS at FROM webhook_deliveries
+      WHERE tenant_id = $1 AND event_position = ANY($2::bigint[])
+      ORDER BY id
+      LIMIT $3`,
+    [tenantId, events.map(({ position }) => position), deliveriesShown],
+  )
+  return [
+    ...events.map((event) => ({
+      type: 'event' as const,
+      at: event.createdAt,
+      id: eventIdOf(event),
+      event: event.type,
+    })),
+    ...rows.map((row) => ({ type: 'delivery' as const, ...row })),
+  ]
+}
+
+const eventsShown = 100
+const deliveriesShown = 1_000
 
 async function readNextAttempt(
   db: Queryable,

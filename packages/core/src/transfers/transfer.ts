@@ -43,6 +43,8 @@ export type TransferCommand = {
   condition: TransferCondition | null
   /** The batch that settles it together with others, all or none; null for all other commands. */
   atomicBatchId: string | null
+  /** Where its events are sent besides the tenant's endpoints. */
+  callbackUrl: string | null
 }
 
 /** A command with the facts of its acceptance. */
@@ -136,6 +138,11 @@ export function acceptedTransfer(
 
 export function isSettled({ status }: Pick<Transfer, 'status'>): boolean {
   return status !== 'queued' && status !== 'scheduled'
+}
+
+/** Whether its status never changes any more. */
+export function isTerminal(transfer: Pick<Transfer, 'status'>): boolean {
+  return isSettled(transfer) && transfer.status !== 'held'
 }
 
 /** Every account that a command or transfer names. */

@@ -5,12 +5,13 @@ import type { Transfer } from './transfer.ts'
 
 export type Watcher = {
   /**
-   * Resolves with the transfer as soon as it is settled, or with undefined when the time is over,
-   * the client has gone, or the process is stopping. Never rejects: an outage is waited out.
+   * Resolves with the transfer as soon as it is settled, or is settled and as `until` asks; with
+   * undefined when the time is over, the client has gone, or the process is stopping. Never rejects:
+   * an outage is waited out.
    */
   wait(
     ref: TransferRef,
-    options: { timeoutMs: number; signal?: AbortSignal },
+    options: { timeoutMs: number; signal?: AbortSignal; until?(transfer: Transfer): boolean },
   ): Promise<Transfer | undefined>
   readonly waiting: number
   /** Answers everybody who waits at once, and everybody who comes later. */
@@ -33,6 +34,7 @@ const fastPhaseMs = 1_000
 type Waiting = {
   ref: TransferRef
   since: number
+  until(transfer: Transfer): boolean
   end(transfer?: Transfer): void
 }
 
@@ -91,7 +93,7 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
       )
       for (const one of waiting) {
         const transfer = found.get(nameOf(one.ref))
-        if (transfer !== undefined) one.end(transfer)
+        if (transfer !== undefined && one.until(transfer)) one.end(transfer)
       }
       failed = false
     } catch (error) {
@@ -101,7 +103,7 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
   }
 
   return {
-    wait: (ref, { timeoutMs, signal }) => {
+    wait: (ref, { timeoutMs, signal, until = () => true }) => {
       if (stopped || waiting.size >= maxWaiting || signal?.aborted)
         return Promise.resolve(undefined)
       return new Promise((resolve) => {
@@ -110,6 +112,7 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
         const one: Waiting = {
           ref,
           since: performance.now(),
+          until,
           end: (transfer) => {
             clearTimeout(deadline)
             signal?.removeEventListener('abort', giveUp)

@@ -38,12 +38,14 @@ export const transferBatchOperations: readonly Operation[] = [
     problems: [
       'account_not_found',
       'backlog_full',
+      'callback_secret_missing',
       'currency_mismatch',
       'invalid_currency',
       'invalid_id',
       'invalid_text',
       'overloaded',
       'same_account',
+      'url_not_allowed',
     ],
   },
   {

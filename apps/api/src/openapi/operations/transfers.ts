@@ -74,12 +74,14 @@ export const transferOperations: readonly Operation[] = [
     problems: [
       'account_not_found',
       'backlog_full',
+      'callback_secret_missing',
       'currency_mismatch',
       'invalid_currency',
       'invalid_id',
       'invalid_text',
       'overloaded',
       'same_account',
+      'url_not_allowed',
     ],
   },
   {
@@ -186,12 +188,35 @@ export const transferOperations: readonly Operation[] = [
   ),
   {
     method: 'get',
+    path: '/v1/transfers/:id/stream',
+    operationId: 'streamTransfer',
+    tag: 'Transfers',
+    summary: 'Watch a transfer',
+    description:
+      'Server-sent events: the transfer now, and at every change of its status, until one that is final; then the stream ends. A client that connects again with `Last-Event-ID` is told only what is new.',
+    access: 'read',
+    pathParameters: transferId,
+    headers: ['last-event-id'],
+    answers: [
+      {
+        status: 200,
+        description: 'The stream. Each event is a transfer, its id is the status.',
+        content: {
+          mediaType: 'text/event-stream',
+          example: 'event: transfer\ndata: {"id":"tr_…","status":"succeeded",…}\nid: succeeded\n\n',
+        },
+      },
+    ],
+    problems: ['not_found'],
+  },
+  {
+    method: 'get',
     path: '/v1/transfers/:id/timeline',
     operationId: 'getTimeline',
     tag: 'Transfers',
     summary: 'Read what happened to a transfer',
     description:
-      'Its acceptance, every attempt that did not settle it, when it is tried again, its settlement, and the captures, releases and refunds that build on it.',
+      'Its acceptance, every attempt that did not settle it, when it is tried again, its settlement, the captures, releases and refunds that build on it, and its events with their deliveries.',
     access: 'read',
     pathParameters: transferId,
     answers: [{ status: 200, description: 'The timeline.', content: { schema: 'Timeline' } }],

@@ -210,6 +210,19 @@ async function countEvents(
     note('the server has no events')
     return 0
   }
+  // A feed may show an event a moment after its cause.
+  const deadline = performance.now() + feedDelayMs
+  for (;;) {
+    const count = await countInFeed(client, transferId)
+    if (count > 0 || performance.now() > deadline) return count
+    await sleep(feedPollMs)
+  }
+}
+
+const feedDelayMs = 5_000
+const feedPollMs = 100
+
+async function countInFeed(client: Client, transferId: string): Promise<number> {
   let [count, after] = [0, '']
   for (;;) {
     const page = await client.get(`/v1/events?limit=100${after}`)

@@ -1,0 +1,240 @@
+import type { Operation } from '../operation.ts'
+
+const endpointId = {
+  id: {
+    description: 'The id of the endpoint.',
+    id: 'endpoint',
+    example: 'we_0190f0e0d80070008000000000000e01',
+  },
+} as const
+
+const recoveryId = {
+  ...endpointId,
+  recovery: {
+    description: 'The id of the recovery.',
+    id: 'recovery',
+    example: 'wr_0190f0e0d80070008000000000000f01',
+  },
+} as const
+
+const deliveryId = {
+  id: {
+    description: 'The id of the delivery.',
+    id: 'delivery',
+    example: 'dlv_0190f0e0d80070008000000000000d01',
+  },
+} as const
+
+export const webhookOperations: readonly Operation[] = [
+  {
+    method: 'post',
+    path: '/v1/webhook-endpoints',
+    operationId: 'createWebhookEndpoint',
+    tag: 'Webhooks',
+    summary: 'Set up an endpoint',
+    description:
+      'From now on each event is sent to this address by `POST`, signed by Standard Webhooks, at least once and under one id. The secret is shown in this answer alone. With an idempotency key, a repetition answers with the same endpoint and its first secret.',
+    access: 'write',
+    idempotencyKey: 'optional',
+    body: { schema: 'NewEndpoint' },
+    answers: [
+      {
+        status: 201,
+        description: 'The endpoint with its secret.',
+        content: { schema: 'EndpointWithSecret' },
+        headers: ['location'],
+        optionalHeaders: ['idempotent-replayed'],
+      },
+    ],
+    problems: ['invalid_text', 'too_many_endpoints', 'url_not_allowed'],
+  },
+  {
+    method: 'get',
+    path: '/v1/webhook-endpoints',
+    operationId: 'listWebhookEndpoints',
+    tag: 'Webhooks',
+    summary: 'List endpoints',
+    description: 'The endpoints of the tenant, newest first, each with its health.',
+    access: 'read',
+    query: 'page',
+    answers: [{ status: 200, description: 'One page.', content: { schema: 'EndpointList' } }],
+    problems: ['invalid_cursor'],
+  },
+  {
+    method: 'get',
+    path: '/v1/webhook-endpoints/:id',
+    operationId: 'getWebhookEndpoint',
+    tag: 'Webhooks',
+    summary: 'Read an endpoint',
+    description: 'The endpoint with its health.',
+    access: 'read',
+    pathParameters: endpointId,
+    answers: [{ status: 200, description: 'The endpoint.', content: { schema: 'Endpoint' } }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'patch',
+    path: '/v1/webhook-endpoints/:id',
+    operationId: 'updateWebhookEndpoint',
+    tag: 'Webhooks',
+    summary: 'Change an endpoint',
+    description:
+      'Changes what is sent and nothing else. While an endpoint is disabled its deliveries are skipped; they stay in the log, and a recovery sends them.',
+    access: 'write',
+    pathParameters: endpointId,
+    body: { schema: 'EndpointChange' },
+    answers: [
+      {
+        status: 200,
+        description: 'The endpoint after the change.',
+        content: { schema: 'Endpoint' },
+      },
+    ],
+    problems: ['invalid_text', 'not_found', 'url_not_allowed'],
+  },
+  {
+    method: 'delete',
+    path: '/v1/webhook-endpoints/:id',
+    operationId: 'deleteWebhookEndpoint',
+    tag: 'Webhooks',
+    summary: 'Delete an endpoint',
+    description: 'Nothing more is sent to it. Its deliveries stay in the log.',
+    access: 'write',
+    pathParameters: endpointId,
+    answers: [{ status: 204, description: 'It is deleted.' }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-endpoints/:id/rotate-secret',
+    operationId: 'rotateWebhookSecret',
+    tag: 'Webhooks',
+    summary: 'Rotate the secret of an endpoint',
+    description:
+      'Makes a new secret. For the time of the overlap deliveries carry the signatures of both, so that nothing is lost while you change over.',
+    access: 'write',
+    pathParameters: endpointId,
+    body: { schema: 'SecretRotation', mayBeEmpty: true },
+    answers: [
+      {
+        status: 200,
+        description: 'The endpoint with its new secret.',
+        content: { schema: 'EndpointWithSecret' },
+      },
+    ],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-endpoints/:id/test',
+    operationId: 'testWebhookEndpoint',
+    tag: 'Webhooks',
+    summary: 'Send a test event',
+    description:
+      'Records an event `webhook_endpoint.tested` that is sent to this endpoint alone. What came of it stands in the log of deliveries.',
+    access: 'write',
+    pathParameters: endpointId,
+    body: { schema: 'Nothing', mayBeEmpty: true },
+    answers: [{ status: 202, description: 'It is on its way.', content: { schema: 'Endpoint' } }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-endpoints/:id/recoveries',
+    operationId: 'recoverDeliveries',
+    tag: 'Webhooks',
+    summary: 'Send again what did not arrive',
+    description:
+      'Makes every failed and skipped delivery since a time due again, under the same event ids. A worker does it, page by page.',
+    access: 'write',
+    pathParameters: endpointId,
+    body: { schema: 'NewRecovery' },
+    answers: [
+      {
+        status: 202,
+        description: 'The recovery, which has begun.',
+        content: { schema: 'Recovery' },
+        headers: ['location'],
+      },
+    ],
+    problems: ['not_found'],
+  },
+  {
+    method: 'get',
+    path: '/v1/webhook-endpoints/:id/recoveries/:recovery',
+    operationId: 'getRecovery',
+    tag: 'Webhooks',
+    summary: 'Read a recovery',
+    description: 'How far it has come.',
+    access: 'read',
+    pathParameters: recoveryId,
+    answers: [{ status: 200, description: 'The recovery.', content: { schema: 'Recovery' } }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-endpoints/:id/recoveries/:recovery/cancel',
+    operationId: 'cancelRecovery',
+    tag: 'Webhooks',
+    summary: 'Cancel a recovery',
+    description:
+      'Ends it where it stands: what it made due stays due. Safe to repeat, and without effect on one that is completed.',
+    access: 'write',
+    pathParameters: recoveryId,
+    body: { schema: 'Nothing', mayBeEmpty: true },
+    answers: [{ status: 200, description: 'The recovery.', content: { schema: 'Recovery' } }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-secret',
+    operationId: 'createWebhookSecret',
+    tag: 'Webhooks',
+    summary: 'Make or rotate the default secret',
+    description:
+      'Makes the secret that signs what is sent to the `callback_url` of a request, shown in this answer alone. One that was made before signs besides it for the time of the overlap.',
+    access: 'write',
+    body: { schema: 'SecretRotation', mayBeEmpty: true },
+    answers: [{ status: 201, description: 'The secret.', content: { schema: 'WebhookSecret' } }],
+    problems: [],
+  },
+  {
+    method: 'get',
+    path: '/v1/webhook-deliveries',
+    operationId: 'listDeliveries',
+    tag: 'Webhooks',
+    summary: 'List deliveries',
+    description:
+      'What was sent, or is to be: one delivery per event and endpoint, newest first, each with its attempts.',
+    access: 'read',
+    query: 'deliveries',
+    answers: [{ status: 200, description: 'One page.', content: { schema: 'DeliveryList' } }],
+    problems: ['invalid_cursor'],
+  },
+  {
+    method: 'get',
+    path: '/v1/webhook-deliveries/:id',
+    operationId: 'getDelivery',
+    tag: 'Webhooks',
+    summary: 'Read a delivery',
+    description: 'The delivery with its attempts, and what the receiver answered.',
+    access: 'read',
+    pathParameters: deliveryId,
+    answers: [{ status: 200, description: 'The delivery.', content: { schema: 'Delivery' } }],
+    problems: ['not_found'],
+  },
+  {
+    method: 'post',
+    path: '/v1/webhook-deliveries/:id/resend',
+    operationId: 'resendDelivery',
+    tag: 'Webhooks',
+    summary: 'Send a delivery again',
+    description:
+      'Makes a delivery due now, whatever became of it: a new attempt with the same event id.',
+    access: 'write',
+    pathParameters: deliveryId,
+    body: { schema: 'Nothing', mayBeEmpty: true },
+    answers: [{ status: 202, description: 'It is due.', content: { schema: 'Delivery' } }],
+    problems: ['not_found'],
+  },
+]

@@ -1,0 +1,162 @@
+import type { Pool, Queryable } from '../db/client.ts'
+import type { StoredEvent } from './event.ts'
+
+/*
+ * Positions are taken before their transactions commit, so a reader who follows them would skip what
+ * commits late. Events are therefore published up to a horizon that no open transaction can still be
+ * below: a position P is noted, then a transaction id X that is younger than P; once every
+ * transaction older than X has ended, no event at or below P can appear any more.
+ *
+ * Only P is kept in the database: transaction ids do not survive a dump and restore.
+ */
+
+const feedName = 'events'
+const lease = `interval '15 s'`
+
+/** How far events are published, and how far each has its deliveries. */
+export type FeedState = { published: bigint; fannedOut: bigint }
+
+/** Takes or extends the lease of whoever publishes. Undefined while another process holds it. */
+export async function takeFeedLease(db: Queryable, holder: string): Promise<FeedState | undefined> {
+  const { rows } = await db.query<FeedState>(
+    `UPDATE event_feed SET holder = $2, lease_expires_at = clock_timestamp() + ${lease}
+      WHERE name = $1
+        AND (holder IS NULL OR holder = $2 OR lease_expires_at < clock_timestamp())
+      RETURNING published, fanned_out AS "fannedOut"`,
+    [feedName, holder],
+  )
+  return rows[0]
+}
+
+export async function dropFeedLease(db: Queryable, holder: string): Promise<void> {
+  await db.query(
+    `UPDATE event_feed SET holder = NULL, lease_expires_at = NULL WHERE name = $1 AND holder = $2`,
+    [feedName, holder],
+  )
+}
+
+/** Notes that everything up to `fannedOut` has its deliveries. False where the lease was lost. */
+export async function recordFannedOut(
+  db: Queryable,
+  holder: string,
+  fannedOut: bigint,
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE event_feed SET fanned_out = $3 WHERE name = $1 AND holder = $2 AND fanned_out < $3`,
+    [feedName, holder, fannedOut],
+  )
+  return rowCount === 1
+}
+
+export type Publisher = {
+  /**
+   * Moves the horizon as far as open transactions let it, and returns where it stands. One call
+   * publishes all that is committed, unless an older transaction that has written is still open.
+   */
+  publish(published: bigint): Promise<bigint>
+}
+
+/** For the process that holds the lease. `holder` is checked with every move of the horizon. */
+export function createPublisher(pool: Pool, holder: string): Publisher {
+  let sampled: { position: bigint; youngerXid: string } | undefined
+
+  async function publish(published: bigint): Promise<bigint> {
+    sampled ??= await sample(published)
+    if (sampled === undefined || !(await isPassed(sampled.youngerXid))) return published
+    const { position } = sampled
+    sampled = undefined
+    const { rowCount } = await pool.query(
+      `UPDATE event_feed SET published = $3 WHERE name = $1 AND holder = $2 AND published < $3`,
+      [feedName, holder, position],
+    )
+    return rowCount === 1 ? position : published
+  }
+
+  /** Two statements: the transaction id has to be younger than the position. */
+  async function sample(published: bigint) {
+    const { rows } = await pool.query<{ position: bigint }>(
+      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS position FROM events_position`,
+    )
+    const position = rows[0]?.position ?? 0n
+    if (position <= published) return undefined
+    const { rows: begun } = await pool.query<{ xid: string }>(
+      `SELECT pg_current_xact_id()::text AS xid`,
+    )
+    return { position, youngerXid: begun[0]?.xid ?? '0' }
+  }
+
+  /** Whether every transaction with an older id has ended. */
+  async function isPassed(xid: string): Promise<boolean> {
+    const { rows } = await pool.query<{ passed: boolean }>(
+      `SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::xid8 AS passed`,
+      [xid],
+    )
+    return rows[0]?.passed === true
+  }
+
+  return { publish }
+}
+
+const eventColumns = `tenant_id AS "tenantId", position, type, object_id AS "objectId", sequence,
+  state, callback_url AS "callbackUrl", created_at AS "createdAt"`
+
+/** A tenant's published events behind a position, oldest first, of certain types where given. */
+export async function readFeed(
+  db: Queryable,
+  range: {
+    tenantId: string
+    after: bigint
+    types?: readonly string[] | undefined
+    limit: number
+  },
+): Promise<StoredEvent[]> {
+  const { rows } = await db.query<StoredEvent>(
+    `SELECT ${eventColumns} FROM events
+      WHERE tenant_id = $1 AND position > $2
+        AND position <= (SELECT published FROM event_feed WHERE name = '${feedName}')
+        AND ($3::text[] IS NULL OR type = ANY($3))
+      ORDER BY position
+      LIMIT $4`,
+    [range.tenantId, range.after, range.types ?? null, range.limit],
+  )
+  return rows
+}
+
+/** A tenant's published event at a position. */
+export async function findEvent(
+  db: Queryable,
+  { tenantId, position }: { tenantId: string; position: bigint },
+): Promise<StoredEvent | undefined> {
+  const [event] = await readFeed(db, { tenantId, after: position - 1n, limit: 1 })
+  return event?.position === position ? event : undefined
+}
+
+/** The events of one object, oldest first: published or not. */
+export async function findEventsOf(
+  db: Queryable,
+  object: { tenantId: string; objectId: string; limit: number },
+): Promise<StoredEvent[]> {
+  const { rows } = await db.query<StoredEvent>(
+    `SELECT ${eventColumns} FROM events
+      WHERE tenant_id = $1 AND object_id = $2
+      ORDER BY sequence
+      LIMIT $3`,
+    [object.tenantId, object.objectId, object.limit],
+  )
+  return rows
+}
+
+/** The published events of all tenants between two positions, for whoever hands them on. */
+export async function readPublished(
+  db: Queryable,
+  range: { after: bigint; until: bigint; limit: number },
+): Promise<StoredEvent[]> {
+  const { rows } = await db.query<StoredEvent>(
+    `SELECT ${eventColumns} FROM events
+      WHERE position > $1 AND position <= $2
+      ORDER BY position
+      LIMIT $3`,
+    [range.after, range.until, range.limit],
+  )
+  return rows
+}
