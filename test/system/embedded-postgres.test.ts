@@ -269,6 +269,8 @@ describe('when its owner dies', () => {
     killTree(owner.process.pid, { except: pid })
     process.kill(pid, 'SIGKILL')
     await waitUntil(() => processStart(owner.process.pid) === undefined)
+    // Until it is gone, the next start takes it for a server that runs.
+    await waitUntil(() => processStart(pid) === undefined)
     const lines: string[] = []
     const next = await start({ log: (line) => lines.push(line) })
     expect(lines.join('\n'), 'no session was at work, so this shows nothing').toContain(
