@@ -17,7 +17,14 @@ await pool.query(
   `CREATE TABLE IF NOT EXISTS received (account text PRIMARY KEY, amount bigint NOT NULL)`,
 )
 
-type Event = { id: string; type: string; data: { destination: string | null; amount: number } }
+type Event = {
+  id: string
+  type: string
+  data: { kind: string; destination: string | null; amount: number }
+}
+
+/** What moves money: a hold and its release succeed too, and move none of their own. */
+const movingKinds = new Set(['transfer', 'capture', 'refund'])
 
 /** 64 kB: an event is below 20. */
 const longestBody = 65_536
@@ -42,7 +49,8 @@ async function handleOnce({ id, type, data }: Event): Promise<'handled' | 'seen 
       'INSERT INTO seen_events (id) VALUES ($1) ON CONFLICT DO NOTHING',
       [id],
     )
-    if (rowCount === 1 && type === 'transfer.succeeded' && data.destination !== null) {
+    const isMoved = type === 'transfer.succeeded' && movingKinds.has(data.kind)
+    if (rowCount === 1 && isMoved && data.destination !== null) {
       await client.query(
         `INSERT INTO received (account, amount) VALUES ($1, $2)
          ON CONFLICT (account) DO UPDATE SET amount = received.amount + excluded.amount`,

@@ -249,6 +249,23 @@ describe('a delivery', () => {
     await payonce.startWorker()
     expect(await untilTried(endpoint, 2)).toMatchObject({ status: 'succeeded' })
   })
+
+  test('that a crash of Postgres has undone is made again, before any later one', async () => {
+    const receiver = await startReceiver()
+    const endpoint = await openEndpoint(tenant.client, receiver.url, succeeded)
+    await moveMoney(tenant)
+    await untilTried(endpoint, 1)
+    const [first] = receiver.requests
+    await payonce.db.query(
+      `WITH undone AS (DELETE FROM webhook_deliveries RETURNING event_position)
+       UPDATE event_feed SET fanned_out = (SELECT min(event_position) - 1 FROM undone)`,
+    )
+    await moveMoney(tenant)
+    const all = await receiver.untilReceived(3)
+    const ids = all.map(({ headers }) => headers['webhook-id'])
+    expect(ids[1]).toBe(first?.headers['webhook-id'])
+    expect(new Set(ids).size).toBe(2)
+  })
 })
 
 describe('an endpoint', () => {

@@ -437,3 +437,17 @@ function wordsOf(ipv4: string): [high: string, low: string] {
   const [a = 0, b = 0, c = 0, d = 0] = ipv4.split('.').map(Number)
   return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)]
 }
+
+describe('a host', () => {
+  it('is refused where its ASCII form is longer than a name can be', () => {
+    const written = `https://${'漢'.repeat(70)}.example.com/`
+    for (const url of [
+      written,
+      `https://${'a'.repeat(64)}.com/`,
+      `https://${'a.'.repeat(127)}com/`,
+    ]) {
+      expect(judgeUrl(url, [])).toEqual({ result: 'refused', reason: 'its host is too long' })
+    }
+    expect(judgeUrl(`https://${'a'.repeat(63)}.com/`, []).result).toBe('allowed')
+  })
+})

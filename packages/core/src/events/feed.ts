@@ -35,15 +35,18 @@ export async function dropFeedLease(db: Queryable, holder: string): Promise<void
   )
 }
 
-/** Notes that everything up to `fannedOut` has its deliveries. False where the lease was lost. */
+/**
+ * Notes that what came after `after` has its deliveries, up to `fannedOut`. False where the lease was
+ * lost, or where `after` is not where the database stands: a crash may have undone what came before.
+ */
 export async function recordFannedOut(
   db: Queryable,
   holder: string,
-  fannedOut: bigint,
+  { after, fannedOut }: { after: bigint; fannedOut: bigint },
 ): Promise<boolean> {
   const { rowCount } = await db.query(
-    `UPDATE event_feed SET fanned_out = $3 WHERE name = $1 AND holder = $2 AND fanned_out < $3`,
-    [feedName, holder, fannedOut],
+    `UPDATE event_feed SET fanned_out = $4 WHERE name = $1 AND holder = $2 AND fanned_out = $3`,
+    [feedName, holder, after, fannedOut],
   )
   return rowCount === 1
 }

@@ -156,6 +156,15 @@ class Turn {
 
   /** Returns whether it ended because its time was over, so that there may be more to send. */
   async run(): Promise<boolean> {
+    try {
+      return await this.#sendWhatIsDue()
+    } finally {
+      // The endpoint is given back when nothing is in flight any more, whatever has gone wrong.
+      await Promise.all(this.#inFlight.values())
+    }
+  }
+
+  async #sendWhatIsDue(): Promise<boolean> {
     while (this.#mayContinue()) {
       if (this.#inFlight.size >= (this.#isProbing ? 1 : MAX_IN_FLIGHT)) {
         await Promise.race(this.#inFlight.values())
@@ -285,7 +294,8 @@ class Turn {
 
   /** The `callback_url`s of a place are never given up together: each ends with its own attempts. */
   async #disableIfHopeless({ error, statusCode }: SendResult): Promise<void> {
-    if (error === null || this.#endpoint.kind === 'callback') return
+    // What was found out about a URL of before says nothing about the present one.
+    if (error === null || this.#isLost || this.#endpoint.kind === 'callback') return
     const isHopeless = this.#failingForMs() >= this.#options.disableAfterMs
     if (statusCode !== gone && !isHopeless) return
     this.#isLost = true

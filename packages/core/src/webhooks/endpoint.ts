@@ -219,6 +219,7 @@ export type EndpointChange = {
 
 /**
  * Changes an endpoint. Enabling it, or another URL, forgets its failures: what waits is sent at once.
+ * Whoever sends to it now loses it with another URL or status, so that this holds from then on.
  * Undefined where the tenant has none such.
  */
 export function updateEndpoint(
@@ -242,7 +243,9 @@ export function updateEndpoint(
                 THEN coalesce(disabled_at, date_trunc('milliseconds', clock_timestamp())) END,
               failures = CASE WHEN $8 THEN 0 ELSE failures END,
               failing_since = CASE WHEN $8 THEN NULL ELSE failing_since END,
-              probe_at = CASE WHEN $8 THEN NULL ELSE probe_at END
+              probe_at = CASE WHEN $8 THEN NULL ELSE probe_at END,
+              holder = CASE WHEN $9 THEN NULL ELSE holder END,
+              lease_expires_at = CASE WHEN $9 THEN NULL ELSE lease_expires_at END
         WHERE tenant_id = $1 AND id = $2`,
       [
         ref.tenantId,
@@ -253,6 +256,7 @@ export function updateEndpoint(
         change.rateLimit ?? before.rateLimit,
         status,
         isFresh,
+        isFresh || status !== before.status,
       ],
     )
     await changeEd25519(tx, before, change.hasEd25519, newId)
@@ -276,7 +280,9 @@ async function changeEd25519(
 /** Deletes an endpoint: nothing more is sent to it, and its deliveries stay in the log. */
 export async function deleteEndpoint(db: Queryable, ref: EndpointRef): Promise<boolean> {
   const { rowCount } = await db.query(
-    `UPDATE webhook_endpoints SET status = 'deleted', disabled_reason = NULL, disabled_at = NULL
+    `UPDATE webhook_endpoints
+        SET status = 'deleted', disabled_reason = NULL, disabled_at = NULL,
+            holder = NULL, lease_expires_at = NULL
       WHERE tenant_id = $1 AND id = $2 AND kind = 'endpoint' AND status <> 'deleted'`,
     [ref.tenantId, ref.endpointId],
   )

@@ -45,7 +45,9 @@ export function fanOut(
     ])
     await insertDeliveries(tx, deliveries, newId)
     const fannedOut = page.length < pageSize ? until : (page.at(-1)?.position ?? until)
-    if (!(await recordFannedOut(tx, holder, fannedOut))) throw new LeaseLost('the lease was lost')
+    if (!(await recordFannedOut(tx, holder, { after, fannedOut }))) {
+      throw new LeaseLost('the lease was lost, or a crash has undone the page before')
+    }
     return { fannedOut, deliveries: deliveries.length, due: dueEndpoints(deliveries) }
   })
 }

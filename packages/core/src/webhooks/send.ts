@@ -76,8 +76,6 @@ const longestAnswerBytes = 64 * 1_024
 /** What is kept of it. */
 const keptAnswerBytes = 16 * 1_024
 const longestHeaderBytes = 16 * 1_024
-/** As many as an endpoint has attempts in flight. */
-const connectionsPerOrigin = 20
 
 export function createSender(options: SenderOptions): Sender {
   const { allowed, proxyUrl, resolve = resolveName, timeoutMs = longestAttemptMs } = options
@@ -177,7 +175,7 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 
 function createDispatcher(lookup: LookupFunction, proxyUrl: string | undefined): Dispatcher {
   const limits = {
-    connections: connectionsPerOrigin,
+    // No limit per place: two tenants' endpoints may share one, and each has its own 20 in flight.
     maxHeaderSize: longestHeaderBytes,
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 30_000,

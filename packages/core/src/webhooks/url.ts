@@ -32,6 +32,10 @@ export function judgeUrl(text: string, allowed: Networks): JudgedUrl {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return refused('it is not https')
   if (userInfo.test(text)) return refused('it names a user')
   if (text.includes('#')) return refused('it has a fragment')
+  // A host in its ASCII form may be many times as long as it was written.
+  if (url.href.length > MAX_URL_LENGTH || !isShortHost(url.hostname)) {
+    return refused('its host is too long')
+  }
   const name = url.hostname.replace(/\.$/, '')
   const literal = literalOf(name)
   const isOwn = literal !== undefined && isWithin(literal, allowed)
@@ -50,6 +54,11 @@ export function mayConnectTo(address: string, allowed: Networks): boolean {
   if (!ipaddr.isValid(address)) return false
   const parsed = ipaddr.parse(address)
   return isPublic(parsed) || isWithin(parsed, allowed)
+}
+
+/** The limits of the domain name system (RFC 1035, 2.3.4). */
+function isShortHost(hostname: string): boolean {
+  return hostname.length <= 253 && hostname.split('.').every((label) => label.length <= 63)
 }
 
 /** A name without empty labels: what those lead to is up to the resolver. */
