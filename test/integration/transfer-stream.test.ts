@@ -94,6 +94,13 @@ describe('the stream of a transfer', () => {
     expect(stream.told().map((one) => one.id)).toEqual(['released'])
   })
 
+  test('has nothing to tell a client that has heard the end, and says not to come back', async () => {
+    const { id } = await hold()
+    await act(id, 'release')
+    const stream = await listen(id, { lastEventId: 'released' })
+    expect(stream.status).toBe(204)
+  })
+
   test('tells of one that waits for its time when that has come', async () => {
     const source = await payonce.openAccount(50)
     const executeAt = new Date(Date.now() + 1_500).toISOString()

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createApiKey } from '@payonce/core/tenants/api-key'
 import { createClient, newKey } from '../support/client.ts'
@@ -126,6 +127,41 @@ describe('an endpoint', () => {
       status: 'enabled',
     })
     expect(enabled.body).toEqual({ ...before, ...change })
+  })
+
+  test('with another URL is judged by it alone, whatever the old one answers at last', async () => {
+    const { client } = tenant
+    const [before, after] = [
+      await startReceiver({ status: 410, delayMs: 700 }),
+      await startReceiver(),
+    ]
+    const { id } = await openEndpoint(client, before.url, { event_types: ['transfer.succeeded'] })
+    await moveMoney(tenant)
+    await before.untilReceived(1)
+    await client.patch(`${path}/${id}`, { url: after.url })
+    const [told] = await after.untilReceived(1)
+    expect(told?.headers['webhook-id']).toBe(before.requests[0]?.headers['webhook-id'])
+    // The old one has answered 410 by then, which would have disabled it.
+    await sleep(1_000)
+    expect(await readEndpoint(client, { id })).toMatchObject({
+      status: 'enabled',
+      health: { state: 'healthy', failures: 0 },
+    })
+  })
+
+  test('ends an older secret too when it asks for no overlap', async () => {
+    const { client } = tenant
+    const receiver = await startReceiver()
+    const { id, secret } = await openEndpoint(client, receiver.url, {
+      event_types: ['transfer.succeeded'],
+    })
+    for (const overlap of [3_600, 0]) {
+      await client.post(`${path}/${id}/rotate-secret`, { overlap_seconds: overlap })
+    }
+    await moveMoney(tenant)
+    const [told] = await receiver.untilReceived(1)
+    expect(told?.headers['webhook-signature']?.split(' ')).toHaveLength(1)
+    expect(told && isVerified(told, secret)).toBe(false)
   })
 
   test('that is deleted is gone, and what waited for it is skipped', async () => {

@@ -118,6 +118,21 @@ describe('a message', () => {
     ])
   })
 
+  it('does not wait for others to the same host that are never answered', async () => {
+    const receiver = await receive((request, response) => {
+      if (request.url === '/quick') response.end()
+    })
+    const sender = createTestSender()
+    const post = (path: string) =>
+      sender.send({ url: `${receiver.url}${path}`, headers: {}, body: '{}' })
+    const slow = Array.from({ length: 20 }, () => post('/never').catch(() => undefined))
+    const { error, durationMs } = await post('/quick')
+    expect(error).toBeNull()
+    expect(durationMs).toBeLessThan(2_000)
+    await sender.stop()
+    await Promise.all(slow)
+  })
+
   it('is told when it was sent and how long that took', async () => {
     const receiver = await receive((_, response) => setTimeout(() => response.end(), 50))
     const before = Date.now()

@@ -13,6 +13,7 @@ import { viewTransfer } from '@payonce/core/transfers/transfer-view'
 import {
   fingerprintOf,
   keyReused,
+  markReplay,
   refusalOfIssuedKey,
   requireIdempotencyKey,
 } from './idempotency-key.ts'
@@ -67,8 +68,7 @@ export type Acceptance = {
 }
 
 export function createAcceptance(deps: Deps): Acceptance {
-  const { pool, newId, accepter, accountFacts, backlog, clock, watcher } = deps
-  const { metrics, publicUrl, replayCounter } = deps
+  const { pool, newId, accepter, accountFacts, backlog, clock, watcher, publicUrl } = deps
   const statusOf = createStatusReader(pool)
 
   async function answer(c: Context<Env>, asked: CommandRequest): Promise<Response> {
@@ -87,11 +87,7 @@ export function createAcceptance(deps: Deps): Acceptance {
     const { isReplay, ...accepted } = await acceptOrReplay(request, asked)
     const ref = { tenantId: request.tenantId, transferId: accepted.id }
     c.header('location', `/v1/transfers/${encodeId('transfer', accepted.id)}`)
-    if (isReplay) {
-      metrics.replayed.inc()
-      replayCounter.count(request.tenantId, idempotencyKey)
-      c.header('idempotent-replayed', 'true')
-    }
+    if (isReplay) markReplay(c, deps, idempotencyKey)
     if (wait !== undefined) {
       const settled = await watcher.wait(ref, { timeoutMs: wait * 1_000, signal: c.req.raw.signal })
       c.header('preference-applied', `wait=${wait}`)

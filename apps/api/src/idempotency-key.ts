@@ -6,7 +6,7 @@ import { fingerprint } from '@payonce/core/idempotency/fingerprint'
 import { Problem } from './problem.ts'
 import type { Context } from 'hono'
 import type { Queryable } from '@payonce/core/db/client'
-import type { Env } from './deps.ts'
+import type { Deps, Env } from './deps.ts'
 
 const usableKey = `Use 1 to ${MAX_KEY_LENGTH} visible ASCII characters without comma, backslash or double quote.`
 
@@ -90,17 +90,35 @@ export async function refusalOfIssuedKey(
   return undefined
 }
 
+/** The key of a request that is carried out at once, with what the request is compared by. */
+export type CreationKey = { idempotencyKey: string; fingerprint: Buffer }
+
 /**
- * Throws where a key for something that is done at once cannot be used. A known key is answered
- * before it is asked whether a new one might be.
+ * The key of a request that is carried out at once, where it has one. Throws where it cannot be used.
+ * A known key is answered before it is asked whether a new one might be.
  */
-export async function requireUsableKey(
+export async function readCreationKey(
+  c: Context<Env>,
   db: Queryable,
-  { tenantId, idempotencyKey }: { tenantId: string; idempotencyKey: string | undefined },
-  purpose: KeyPurpose,
-): Promise<void> {
-  if (idempotencyKey === undefined) return
-  const refusal = await refusalOfIssuedKey(db, { tenantId, idempotencyKey }, purpose)
-  if (refusal === undefined) return
-  if ((await findKey(db, tenantId, idempotencyKey)) === undefined) throw refusal
+  { route, body }: { route: '/v1/accounts' | '/v1/webhook-endpoints'; body: unknown },
+): Promise<CreationKey | undefined> {
+  const idempotencyKey = readIdempotencyKey(c)
+  if (idempotencyKey === undefined) return undefined
+  const { tenantId } = c.var.owner
+  const refusal = await refusalOfIssuedKey(db, { tenantId, idempotencyKey }, `POST ${route}`)
+  if (refusal !== undefined && (await findKey(db, tenantId, idempotencyKey)) === undefined) {
+    throw refusal
+  }
+  return { idempotencyKey, fingerprint: fingerprintOf(c, route, body) }
+}
+
+/** Says on an answer, and in the counts, that it is given again. */
+export function markReplay(
+  c: Context<Env>,
+  { metrics, replayCounter }: Pick<Deps, 'metrics' | 'replayCounter'>,
+  idempotencyKey: string,
+): void {
+  metrics.replayed.inc()
+  replayCounter.count(c.var.owner.tenantId, idempotencyKey)
+  c.header('idempotent-replayed', 'true')
 }

@@ -4,7 +4,7 @@ import { keyPurposes } from '@payonce/core/idempotency/issued-key'
 import { eventTypes } from '@payonce/core/events/event'
 import { isCurrency } from '@payonce/core/money'
 import { MAX_BATCH_ITEMS } from '@payonce/core/transfers/batch'
-import { DEFAULT_RATE_LIMIT } from '@payonce/core/webhooks/fan-out'
+import { DEFAULT_RATE_LIMIT } from '@payonce/core/webhooks/endpoint'
 import { MAX_URL_LENGTH } from '@payonce/core/webhooks/url'
 
 /*

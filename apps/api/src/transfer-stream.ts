@@ -23,6 +23,10 @@ export function streamTransfer(
 ): Response {
   const ref = { tenantId: transfer.tenantId, transferId: transfer.id }
   const gone = new AbortController()
+  // 204 tells a browser that there is nothing to come back for (HTML, section 9.2.3).
+  if (isTerminal(transfer) && c.req.header('last-event-id') === transfer.status) {
+    return c.body(null, 204)
+  }
   c.header('x-accel-buffering', 'no')
   return streamSSE(c, async function tellChanges(stream) {
     stream.onAbort(() => gone.abort())

@@ -116,10 +116,7 @@ function viewHealth(health: EndpointHealth) {
   }
 }
 
-/** In a list, answers are cut shorter: the delivery itself shows what was kept of them. */
-const listedAnswerLength = 500
-
-export function viewDelivery(delivery: Delivery, { isListed }: { isListed: boolean }) {
+export function viewDelivery(delivery: Delivery) {
   return {
     id: encodeId('delivery', delivery.id),
     object: 'webhook_delivery',
@@ -131,20 +128,18 @@ export function viewDelivery(delivery: Delivery, { isListed }: { isListed: boole
     next_due_at: delivery.nextDueAt?.toISOString() ?? null,
     created_at: delivery.createdAt.toISOString(),
     ended_at: delivery.endedAt?.toISOString() ?? null,
-    attempts: delivery.attempts.map((attempt) =>
-      viewAttempt(attempt, isListed ? listedAnswerLength : undefined),
-    ),
+    attempts: delivery.attempts.map(viewAttempt),
   }
 }
 
-function viewAttempt(attempt: Attempt, answerLength: number | undefined) {
+function viewAttempt(attempt: Attempt) {
   return {
     attempt: attempt.attempt,
     started_at: attempt.startedAt.toISOString(),
     duration_ms: attempt.durationMs,
     status_code: attempt.statusCode,
     error: attempt.error,
-    answer: attempt.answer?.slice(0, answerLength) ?? null,
+    answer: attempt.answer,
   }
 }
 

@@ -130,7 +130,14 @@ export async function startWorker(
     })
     const deliveryWorker = createDeliveryWorker(queueOptions, {
       concurrency: config.WEBHOOK_CONCURRENCY,
-      process: deliverer.deliver,
+      process: async (ref) => {
+        try {
+          await deliverer.deliver(ref)
+        } catch (error) {
+          log.warn({ ...ref, error }, 'deliveries to an endpoint failed and are tried again')
+          throw error
+        }
+      },
     })
     const webhookSweeper = createWebhookSweeper({
       pool: deliveryPool,

@@ -13,12 +13,7 @@ import {
 import { viewAccount } from '@payonce/core/ledger/account-view'
 import { listEntries, readBalanceAt } from '@payonce/core/ledger/entry'
 import { decodeCursor, encodeCursor, idPosition, invalidCursor } from '../cursor.ts'
-import {
-  fingerprintOf,
-  keyReused,
-  readIdempotencyKey,
-  requireUsableKey,
-} from '../idempotency-key.ts'
+import { keyReused, markReplay, readCreationKey } from '../idempotency-key.ts'
 import { readJsonBody } from '../json-body.ts'
 import { Problem } from '../problem.ts'
 import {
@@ -37,14 +32,14 @@ import type { Deps, Env } from '../deps.ts'
 export function accountRoutes(
   deps: Pick<Deps, 'pool' | 'newId' | 'clock' | 'metrics' | 'replayCounter'>,
 ): Hono<Env> {
-  const { pool, newId, clock, metrics, replayCounter } = deps
+  const { pool, newId, clock } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function openAccount(c) {
     validateQuery(keyedQuery, c.req.queries())
     const body = await readJsonBody(c)
     const request = validateBody(newAccount, body)
-    const idempotencyKey = readIdempotencyKey(c)
+    const key = await readCreationKey(c, pool, { route: '/v1/accounts', body })
     const account: NewAccount = {
       tenantId: c.var.owner.tenantId,
       id: newId(),
@@ -55,11 +50,6 @@ export function accountRoutes(
       overdraftLimit: BigInt(request.overdraft_limit),
       metadata: request.metadata,
     }
-    const key =
-      idempotencyKey === undefined
-        ? undefined
-        : { idempotencyKey, fingerprint: fingerprintOf(c, '/v1/accounts', body) }
-    await requireUsableKey(pool, { ...account, idempotencyKey }, 'POST /v1/accounts')
     const creation = await createAccount(pool, account, key)
     if (creation.result === 'mismatched') throw keyReused(creation.known)
     if (creation.result === 'reference_taken') {
@@ -67,11 +57,7 @@ export function accountRoutes(
         param: '/reference',
       })
     }
-    if (creation.result === 'replayed') {
-      metrics.replayed.inc()
-      if (key !== undefined) replayCounter.count(account.tenantId, key.idempotencyKey)
-      c.header('idempotent-replayed', 'true')
-    }
+    if (creation.result === 'replayed' && key !== undefined) markReplay(c, deps, key.idempotencyKey)
     const opened = viewAccount(openedAccount({ ...account, id: creation.id }, creation.createdAt))
     c.header('location', `/v1/accounts/${opened.id}`)
     return c.json(opened, 201)

@@ -21,7 +21,7 @@ export function eventRoutes({ pool }: Pick<Deps, 'pool'>): Hono<Env> {
     const found = await readFeed(pool, {
       tenantId: c.var.owner.tenantId,
       after: after === undefined ? 0n : positionOf(after),
-      types: type === undefined ? undefined : [type],
+      type,
       limit: limit + 1,
     })
     const data = await renderEvents(pool, found.slice(0, limit))

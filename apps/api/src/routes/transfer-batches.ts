@@ -17,6 +17,7 @@ import { toBatchItem } from '../commands.ts'
 import {
   fingerprintOf,
   keyReused,
+  markReplay,
   refusalOfIssuedKey,
   requireIdempotencyKey,
 } from '../idempotency-key.ts'
@@ -28,7 +29,7 @@ import { viewAcceptedBatch, viewBatch, viewDryRun } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
 export function transferBatchRoutes(deps: Deps, acceptance: Acceptance): Hono<Env> {
-  const { pool, newId, clock, metrics, publicUrl, replayCounter } = deps
+  const { pool, newId, clock, metrics, publicUrl } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function sendBatch(c) {
@@ -55,13 +56,8 @@ export function transferBatchRoutes(deps: Deps, acceptance: Acceptance): Hono<En
     const accepted = await acceptOrReplay(request)
     c.header('location', `/v1/transfer-batches/${encodeId('batch', accepted.id)}`)
     c.header('retry-after', retryAfterSeconds)
-    if (accepted.result === 'replayed') {
-      metrics.replayed.inc()
-      replayCounter.count(request.tenantId, idempotencyKey)
-      c.header('idempotent-replayed', 'true')
-    } else {
-      metrics.accepted.inc(accepted.items.filter(({ isReplay }) => !isReplay).length)
-    }
+    if (accepted.result === 'replayed') markReplay(c, deps, idempotencyKey)
+    else metrics.accepted.inc(accepted.items.filter(({ isReplay }) => !isReplay).length)
     return c.json(viewAcceptance(request, accepted), 202)
   })
 

@@ -36,20 +36,19 @@ export function webhookDeliveryRoutes({ pool }: Pick<Deps, 'pool'>): Hono<Env> {
     })
     const shown = found.slice(0, limit)
     const last = found.length > limit ? shown.at(-1) : undefined
-    const views = shown.map((delivery) => viewDelivery(delivery, { isListed: true }))
-    return c.json(viewList(views, last && encodeCursor(scope, [last.id])))
+    return c.json(viewList(shown.map(viewDelivery), last && encodeCursor(scope, [last.id])))
   })
 
   routes.get('/:id', async function readDelivery(c) {
     validateQuery(noQuery, c.req.queries())
-    return c.json(viewDelivery(await requireDelivery(c), { isListed: false }))
+    return c.json(viewDelivery(await requireDelivery(c)))
   })
 
   routes.post('/:id/resend', async function resend(c) {
     validateQuery(noQuery, c.req.queries())
     validateBody(emptyBody, await readOptionalJsonBody(c))
     if (!(await resendDelivery(pool, deliveryRefIn(c)))) throw noSuchDelivery()
-    return c.json(viewDelivery(await requireDelivery(c), { isListed: false }), 202)
+    return c.json(viewDelivery(await requireDelivery(c)), 202)
   })
 
   async function requireDelivery(c: Context<Env>): Promise<Delivery> {

@@ -20,12 +20,7 @@ import {
   type Recovery,
 } from '@payonce/core/webhooks/recovery'
 import { decodeCursor, encodeCursor, idPosition } from '../cursor.ts'
-import {
-  fingerprintOf,
-  keyReused,
-  readIdempotencyKey,
-  requireUsableKey,
-} from '../idempotency-key.ts'
+import { keyReused, markReplay, readCreationKey } from '../idempotency-key.ts'
 import { readJsonBody, readOptionalJsonBody } from '../json-body.ts'
 import { Problem } from '../problem.ts'
 import {
@@ -43,15 +38,17 @@ import { viewEndpoint, viewList, viewRecovery } from '../views.ts'
 import { refusalOfUrl } from '../webhook-url.ts'
 import type { Deps, Env } from '../deps.ts'
 
-export function webhookEndpointRoutes(deps: Deps): Hono<Env> {
-  const { pool, newId, metrics, replayCounter, allowedNetworks } = deps
+export function webhookEndpointRoutes(
+  deps: Pick<Deps, 'pool' | 'newId' | 'metrics' | 'replayCounter' | 'allowedNetworks'>,
+): Hono<Env> {
+  const { pool, newId, allowedNetworks } = deps
   const routes = new Hono<Env>()
 
   routes.post('/', async function openEndpoint(c) {
     validateQuery(keyedQuery, c.req.queries())
     const body = await readJsonBody(c)
     const request = validateBody(newEndpoint, body)
-    const idempotencyKey = readIdempotencyKey(c)
+    const key = await readCreationKey(c, pool, { route: '/v1/webhook-endpoints', body })
     const endpoint: NewEndpoint = {
       tenantId: c.var.owner.tenantId,
       id: newId(),
@@ -61,22 +58,13 @@ export function webhookEndpointRoutes(deps: Deps): Hono<Env> {
       rateLimit: request.rate_limit,
       hasEd25519: request.ed25519,
     }
-    const key =
-      idempotencyKey === undefined
-        ? undefined
-        : { idempotencyKey, fingerprint: fingerprintOf(c, '/v1/webhook-endpoints', body) }
-    await requireUsableKey(pool, { ...endpoint, idempotencyKey }, 'POST /v1/webhook-endpoints')
     requireAllowed(request.url)
     const creation = await createEndpoint({ pool, newId }, endpoint, key)
     if (creation.result === 'mismatched') throw keyReused(creation.known)
     if (creation.result === 'too_many') {
       throw new Problem('too_many_endpoints', `Delete one first: ${MAX_ENDPOINTS} are allowed.`)
     }
-    if (creation.result === 'replayed') {
-      metrics.replayed.inc()
-      if (key !== undefined) replayCounter.count(endpoint.tenantId, key.idempotencyKey)
-      c.header('idempotent-replayed', 'true')
-    }
+    if (creation.result === 'replayed' && key !== undefined) markReplay(c, deps, key.idempotencyKey)
     const opened = viewEndpoint(openedEndpoint(endpoint, creation))
     c.header('location', `/v1/webhook-endpoints/${opened.id}`)
     return c.json({ ...opened, secret: creation.secret }, 201)

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import { rotateDefaultSecret } from '@payonce/core/webhooks/endpoint'
+import { rotateDefaultSecret } from '@payonce/core/webhooks/secret'
 import { readOptionalJsonBody } from '../json-body.ts'
 import { noQuery, secretRotation } from '../schemas.ts'
 import { validateBody, validateQuery } from '../validate.ts'

@@ -1,3 +1,4 @@
+import { dropLease, takeLease, type Lease } from '../db/lease.ts'
 import type { Pool, Queryable } from '../db/client.ts'
 import type { StoredEvent } from './event.ts'
 
@@ -11,28 +12,21 @@ import type { StoredEvent } from './event.ts'
  */
 
 const feedName = 'events'
-const lease = `interval '15 s'`
 
 /** How far events are published, and how far each has its deliveries. */
 export type FeedState = { published: bigint; fannedOut: bigint }
 
 /** Takes or extends the lease of whoever publishes. Undefined while another process holds it. */
-export async function takeFeedLease(db: Queryable, holder: string): Promise<FeedState | undefined> {
-  const { rows } = await db.query<FeedState>(
-    `UPDATE event_feed SET holder = $2, lease_expires_at = clock_timestamp() + ${lease}
-      WHERE name = $1
-        AND (holder IS NULL OR holder = $2 OR lease_expires_at < clock_timestamp())
-      RETURNING published, fanned_out AS "fannedOut"`,
-    [feedName, holder],
-  )
-  return rows[0]
+export function takeFeedLease(db: Queryable, holder: string): Promise<FeedState | undefined> {
+  return takeLease(db, leaseOf(holder), 'published, fanned_out AS "fannedOut"')
 }
 
-export async function dropFeedLease(db: Queryable, holder: string): Promise<void> {
-  await db.query(
-    `UPDATE event_feed SET holder = NULL, lease_expires_at = NULL WHERE name = $1 AND holder = $2`,
-    [feedName, holder],
-  )
+export function dropFeedLease(db: Queryable, holder: string): Promise<void> {
+  return dropLease(db, leaseOf(holder))
+}
+
+function leaseOf(holder: string): Lease {
+  return { table: 'event_feed', name: feedName, holder }
 }
 
 /**
@@ -103,13 +97,13 @@ export function createPublisher(pool: Pool, holder: string): Publisher {
 const eventColumns = `tenant_id AS "tenantId", position, type, object_id AS "objectId", sequence,
   state, callback_url AS "callbackUrl", created_at AS "createdAt"`
 
-/** A tenant's published events behind a position, oldest first, of certain types where given. */
+/** A tenant's published events behind a position, oldest first; of one type alone where it is given. */
 export async function readFeed(
   db: Queryable,
   range: {
     tenantId: string
     after: bigint
-    types?: readonly string[] | undefined
+    type?: string | undefined
     limit: number
   },
 ): Promise<StoredEvent[]> {
@@ -117,10 +111,10 @@ export async function readFeed(
     `SELECT ${eventColumns} FROM events
       WHERE tenant_id = $1 AND position > $2
         AND position <= (SELECT published FROM event_feed WHERE name = '${feedName}')
-        AND ($3::text[] IS NULL OR type = ANY($3))
+        AND ($3::text IS NULL OR type = $3)
       ORDER BY position
       LIMIT $4`,
-    [range.tenantId, range.after, range.types ?? null, range.limit],
+    [range.tenantId, range.after, range.type ?? null, range.limit],
   )
   return rows
 }

@@ -2,8 +2,8 @@ import type { Client } from 'pg'
 
 export type PrunedEvents = { events: number; deliveries: number; attempts: number }
 
-/** 5,000 rows a statement: a matter of some ten milliseconds, so that nobody waits behind it. */
-const rowsAtATime = 5_000
+/** 500 events a statement, with at most 25,000 deliveries: the feed waits for whoever writes. */
+const rowsAtATime = 500
 
 /**
  * Deletes events that are older than this, with their deliveries and the attempts of these. It goes by

@@ -1,3 +1,4 @@
+import { dropLease, takeLease, type Lease } from '../db/lease.ts'
 import { Parameters } from '../db/parameters.ts'
 import { commandColumns, toUnsettledTransfer, type CommandRow } from './transfer-row.ts'
 import type { Queryable } from '../db/client.ts'
@@ -25,30 +26,21 @@ export type SweepState = {
 }
 
 const sweepName = 'transfers'
-/** 15 s: a sweeper that died is replaced soon, one that merely pauses is not. */
-const lease = `interval '15 s'`
 
 /** Takes or extends the lease of the sweep. Undefined while another process holds it. */
-export async function takeSweepLease(
+export function takeSweepLease(
   db: Queryable,
   holder: string,
 ): Promise<{ watermark: Date } | undefined> {
-  const { rows } = await db.query<{ watermark: Date }>(
-    `UPDATE sweeps SET holder = $2, lease_expires_at = clock_timestamp() + ${lease}
-      WHERE name = $1
-        AND (holder IS NULL OR holder = $2 OR lease_expires_at < clock_timestamp())
-      RETURNING watermark`,
-    [sweepName, holder],
-  )
-  return rows[0]
+  return takeLease(db, leaseOf(holder), 'watermark')
 }
 
-/** Gives the lease back, so that the next sweeper need not wait for its end. */
-export async function dropSweepLease(db: Queryable, holder: string): Promise<void> {
-  await db.query(
-    `UPDATE sweeps SET holder = NULL, lease_expires_at = NULL WHERE name = $1 AND holder = $2`,
-    [sweepName, holder],
-  )
+export function dropSweepLease(db: Queryable, holder: string): Promise<void> {
+  return dropLease(db, leaseOf(holder))
+}
+
+function leaseOf(holder: string): Lease {
+  return { table: 'sweeps', name: sweepName, holder }
 }
 
 /** Notes how far the sweep has come. Returns false where the lease was lost meanwhile. */

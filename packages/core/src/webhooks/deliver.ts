@@ -156,12 +156,15 @@ class Turn {
 
   /** Returns whether it ended because its time was over, so that there may be more to send. */
   async run(): Promise<boolean> {
+    let isOutOfTime: boolean
     try {
-      return await this.#sendWhatIsDue()
+      isOutOfTime = await this.#sendWhatIsDue()
     } finally {
       // The endpoint is given back when nothing is in flight any more, whatever has gone wrong.
       await Promise.all(this.#inFlight.values())
     }
+    if (this.#outage !== undefined) throw this.#outage
+    return isOutOfTime
   }
 
   async #sendWhatIsDue(): Promise<boolean> {
@@ -180,10 +183,7 @@ class Turn {
         return false
       }
     }
-    const isOutOfTime = performance.now() > this.#endsAtMs
-    await Promise.all(this.#inFlight.values())
-    if (this.#outage !== undefined) throw this.#outage
-    return isOutOfTime
+    return performance.now() > this.#endsAtMs
   }
 
   /** Not for long: what becomes due does not wait for a slow one. */

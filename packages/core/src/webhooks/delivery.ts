@@ -296,7 +296,12 @@ export type DeliveryFilter = {
   limit: number
 }
 
-/** A tenant's deliveries, newest first, each with its last attempts. */
+/** Characters of an answer in a list: a hundred deliveries with whole ones would be megabytes. */
+const listedAnswerLength = 500
+/** All that is kept of an answer: see send.ts. */
+const wholeAnswer = 2 ** 31 - 1
+
+/** A tenant's deliveries, newest first, each with its last attempts and how the answers begin. */
 export async function listDeliveries(db: Queryable, filter: DeliveryFilter): Promise<Delivery[]> {
   const p = new Parameters()
   const conditions = [`deliveries.tenant_id = ${p.add(filter.tenantId)}`]
@@ -316,7 +321,7 @@ export async function listDeliveries(db: Queryable, filter: DeliveryFilter): Pro
       LIMIT ${p.add(filter.limit)}`,
     p.values,
   )
-  return withAttempts(db, filter.tenantId, rows)
+  return withAttempts(db, filter.tenantId, rows, listedAnswerLength)
 }
 
 export async function findDelivery(
@@ -328,7 +333,7 @@ export async function findDelivery(
       WHERE deliveries.tenant_id = $1 AND deliveries.id = $2`,
     [tenantId, deliveryId],
   )
-  const [delivery] = await withAttempts(db, tenantId, rows)
+  const [delivery] = await withAttempts(db, tenantId, rows, wholeAnswer)
   return delivery
 }
 
@@ -336,10 +341,12 @@ async function withAttempts(
   db: Queryable,
   tenantId: string,
   deliveries: readonly DeliveryRow[],
+  answerLength: number,
 ): Promise<Delivery[]> {
   const { rows } = await db.query<Attempt & { deliveryId: string }>(
     `SELECT wanted.id AS "deliveryId", attempt, started_at AS "startedAt",
-            duration_ms AS "durationMs", status_code AS "statusCode", error, answer
+            duration_ms AS "durationMs", status_code AS "statusCode", error,
+            left(answer, $4) AS answer
        FROM unnest($2::uuid[], $3::integer[]) AS wanted (id, attempts)
       CROSS JOIN LATERAL (
         SELECT * FROM webhook_attempts
@@ -348,16 +355,21 @@ async function withAttempts(
          LIMIT ${attemptsShown}) AS attempts
       ORDER BY attempt`,
     // What was logged since the deliveries were read is not shown beside an older status.
-    [tenantId, deliveries.map(({ id }) => id), deliveries.map((one) => one.attemptCount)],
+    [
+      tenantId,
+      deliveries.map(({ id }) => id),
+      deliveries.map(({ attemptCount }) => attemptCount),
+      answerLength,
+    ],
   )
   const attempts = new Map<string, Attempt[]>(deliveries.map(({ id }) => [id, []]))
   for (const { deliveryId, ...attempt } of rows) attempts.get(deliveryId)?.push(attempt)
   return deliveries.map((row) => {
-    const { type, position, eventCreatedAt, attemptCount, ...delivery } = row
+    const { type, position, eventCreatedAt, attemptCount: _, ...delivery } = row
     return {
       ...delivery,
       event: { type, position, createdAt: eventCreatedAt },
-      attempts: attemptCount === 0 ? [] : (attempts.get(delivery.id) ?? []),
+      attempts: attempts.get(delivery.id) ?? [],
     }
   })
 }

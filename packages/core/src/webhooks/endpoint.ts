@@ -2,7 +2,7 @@ import { inTransaction } from '../db/transaction.ts'
 import { isLockTimeout } from '../db/transient.ts'
 import { recordEvents, type EventType } from '../events/event.ts'
 import { bindKey, KeyInFlightError, matches, type KnownKey } from '../idempotency/known-key.ts'
-import { removeSecrets, rotateSecret } from './secret.ts'
+import { endSecrets, rotateSecret } from './secret.ts'
 import { verificationKeyOf, type SecretScheme, type SigningSecret } from './signature.ts'
 import type { Pool, Queryable, Tx } from '../db/client.ts'
 import type { EndpointRef, NewId } from '../ids.ts'
@@ -63,6 +63,9 @@ export type CreatedEndpoint = {
 
 /** 50 endpoints a tenant: each event is a row for each of them. */
 export const MAX_ENDPOINTS = 50
+
+/** 100 attempts begun within a second, where nobody has said otherwise. */
+export const DEFAULT_RATE_LIMIT = 100
 
 /** Ends the transaction without a trace. */
 class TooManyEndpoints extends Error {
@@ -274,7 +277,8 @@ async function changeEd25519(
   if (isWanted === true && publicKey === null) {
     await rotateSecret(tx, owner, { scheme: 'v1a', overlapMs: 0, newId })
   }
-  if (isWanted === false && publicKey !== null) await removeSecrets(tx, owner, 'v1a')
+  if (isWanted === false && publicKey !== null)
+    await endSecrets(tx, owner, { scheme: 'v1a', afterMs: 0 })
 }
 
 /** Deletes an endpoint: nothing more is sent to it, and its deliveries stay in the log. */
@@ -303,19 +307,6 @@ export function rotateEndpointSecret(
       await rotateSecret(tx, ref, { scheme: 'v1a', overlapMs, newId })
     }
     return { endpoint: await requireEndpoint(tx, ref), secret }
-  })
-}
-
-/** Makes or renews the secret that signs what goes to a tenant's `callback_url`s. */
-export function rotateDefaultSecret(
-  { pool, newId }: { pool: Pool; newId: NewId },
-  tenantId: string,
-  overlapMs: number,
-): Promise<string> {
-  const owner = { tenantId, endpointId: null }
-  return inTransaction(pool, {}, async (tx) => {
-    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended('secret/' || $1, 0))`, [tenantId])
-    return rotateSecret(tx, owner, { scheme: 'v1', overlapMs, newId })
   })
 }
 

@@ -1,5 +1,6 @@
 import { inTransaction } from '../db/transaction.ts'
 import { readPublished, recordFannedOut } from '../events/feed.ts'
+import { DEFAULT_RATE_LIMIT } from './endpoint.ts'
 import type { Pool, Tx } from '../db/client.ts'
 import type { StoredEvent } from '../events/event.ts'
 import type { EndpointRef, NewId } from '../ids.ts'
@@ -14,8 +15,6 @@ export type FanOutResult = {
 
 /** 1,000 events: a transaction of some ten milliseconds. */
 const pageSize = 1_000
-/** What a `callback_url` may be asked in a second where nobody has said otherwise. */
-export const DEFAULT_RATE_LIMIT = 100
 
 class LeaseLost extends Error {
   override name = 'LeaseLost'

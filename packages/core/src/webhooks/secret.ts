@@ -1,18 +1,16 @@
-import { newSecret, verificationKeyOf, type SecretScheme, type SigningSecret } from './signature.ts'
 import { LRUCache } from 'lru-cache'
-import type { Queryable, Tx } from '../db/client.ts'
+import { inTransaction } from '../db/transaction.ts'
+import { newSecret, verificationKeyOf, type SecretScheme, type SigningSecret } from './signature.ts'
+import type { Pool, Queryable, Tx } from '../db/client.ts'
 import type { NewId } from '../ids.ts'
 
 /** Whose deliveries a secret signs: an endpoint's, or those to the `callback_url`s of a tenant. */
 export type SecretOwner = { tenantId: string; endpointId: string | null }
 
-/** A secret as the database keeps it. Several sign at a time while a new one takes over. */
-export type StoredSecret = SigningSecret & { expiresAt: Date | null }
-
-/** The secrets that sign now, the newest first. */
-export async function readSecrets(db: Queryable, owner: SecretOwner): Promise<StoredSecret[]> {
-  const { rows } = await db.query<StoredSecret>(
-    `SELECT scheme, key, expires_at AS "expiresAt" FROM webhook_secrets
+/** The secrets that sign now, the newest first: several at a time while a new one takes over. */
+export async function readSecrets(db: Queryable, owner: SecretOwner): Promise<SigningSecret[]> {
+  const { rows } = await db.query<SigningSecret>(
+    `SELECT scheme, key FROM webhook_secrets
       WHERE tenant_id = $1 AND endpoint_id IS NOT DISTINCT FROM $2
         AND (expires_at IS NULL OR expires_at > clock_timestamp())
       ORDER BY id DESC`,
@@ -22,8 +20,9 @@ export async function readSecrets(db: Queryable, owner: SecretOwner): Promise<St
 }
 
 /**
- * Makes a new secret of a scheme the current one. Those of before sign besides it for so long, so
- * that a consumer can change over without losing anything. Returns what the consumer verifies with.
+ * Makes a new secret of a scheme the current one. Those of before sign besides it for so long, and
+ * none for longer, so that a consumer can change over without losing anything. Returns what the
+ * consumer verifies with.
  */
 export async function rotateSecret(
   tx: Tx,
@@ -31,12 +30,7 @@ export async function rotateSecret(
   options: { scheme: SecretScheme; overlapMs: number; newId: NewId },
 ): Promise<string> {
   const { scheme, overlapMs, newId } = options
-  await tx.query(
-    `UPDATE webhook_secrets SET expires_at = clock_timestamp() + $4 * interval '1 ms'
-      WHERE tenant_id = $1 AND endpoint_id IS NOT DISTINCT FROM $2 AND scheme = $3
-        AND expires_at IS NULL`,
-    [owner.tenantId, owner.endpointId, scheme, overlapMs],
-  )
+  await endSecrets(tx, owner, { scheme, afterMs: overlapMs })
   const secret = newSecret(scheme)
   await tx.query(
     `INSERT INTO webhook_secrets (tenant_id, id, endpoint_id, scheme, key, created_at)
@@ -46,17 +40,31 @@ export async function rotateSecret(
   return verificationKeyOf(secret)
 }
 
-/** Stops signing by a scheme at once. */
-export async function removeSecrets(
+/** Makes or renews the secret that signs what goes to a tenant's `callback_url`s. */
+export function rotateDefaultSecret(
+  { pool, newId }: { pool: Pool; newId: NewId },
+  tenantId: string,
+  overlapMs: number,
+): Promise<string> {
+  const owner = { tenantId, endpointId: null }
+  return inTransaction(pool, {}, async (tx) => {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended('secret/' || $1, 0))`, [tenantId])
+    return rotateSecret(tx, owner, { scheme: 'v1', overlapMs, newId })
+  })
+}
+
+/** Stops signing by a scheme so much later, and no later than was said before. */
+export async function endSecrets(
   tx: Tx,
   owner: SecretOwner,
-  scheme: SecretScheme,
+  { scheme, afterMs }: { scheme: SecretScheme; afterMs: number },
 ): Promise<void> {
   await tx.query(
-    `UPDATE webhook_secrets SET expires_at = clock_timestamp()
+    `UPDATE webhook_secrets
+        SET expires_at = least(expires_at, clock_timestamp() + $4 * interval '1 ms')
       WHERE tenant_id = $1 AND endpoint_id IS NOT DISTINCT FROM $2 AND scheme = $3
         AND (expires_at IS NULL OR expires_at > clock_timestamp())`,
-    [owner.tenantId, owner.endpointId, scheme],
+    [owner.tenantId, owner.endpointId, scheme, afterMs],
   )
 }
 

@@ -206,6 +206,7 @@ export const transferOperations: readonly Operation[] = [
           example: 'event: transfer\ndata: {"id":"tr_…","status":"succeeded",…}\nid: succeeded\n\n',
         },
       },
+      { status: 204, description: 'You were told of its final status before: do not come back.' },
     ],
     problems: ['not_found'],
   },
