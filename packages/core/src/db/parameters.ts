@@ -13,3 +13,12 @@ export class Parameters {
 export function jsonText(value: unknown): string | null {
   return value === null ? null : JSON.stringify(value)
 }
+
+/**
+ * A column of rows that are inserted from `unnest`, which fills up with nulls whatever is shorter than
+ * the others: a column of nulls alone is sent as nothing. Another column has to have every row.
+ */
+export function columnOf<Row, T>(rows: readonly Row[], valueOf: (row: Row) => T): T[] {
+  const values = rows.map(valueOf)
+  return values.every((value) => value === null) ? [] : values
+}

@@ -1,3 +1,4 @@
+import { columnOf } from '../db/parameters.ts'
 import type { Tx } from '../db/client.ts'
 
 /** Every type of event: a fact in the past tense, about the object that is named first. */
@@ -51,7 +52,7 @@ export async function recordEvents(
   createdAt: Date,
 ): Promise<void> {
   if (recorded.length === 0) return
-  const column = <K extends keyof NewEvent>(name: K) => recorded.map((event) => event[name])
+  const column = <K extends keyof NewEvent>(name: K) => columnOf(recorded, (event) => event[name])
   await tx.query(
     `INSERT INTO events (tenant_id, type, object_id, sequence, state, callback_url, created_at)
      SELECT tenant_id, type, object_id, sequence, state::json, callback_url, $7

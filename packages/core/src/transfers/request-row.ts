@@ -1,3 +1,4 @@
+import { columnOf } from '../db/parameters.ts'
 import { encodeCommand } from './command.ts'
 import type { Tx } from '../db/client.ts'
 import type { TransferCommand } from './transfer.ts'
@@ -57,7 +58,7 @@ export async function insertRequests(
       requests.map(({ resource }) => resource),
       requests.map(({ command }) => (command === undefined ? null : encodeCommand(command))),
       requests.map(({ isDue }) => isDue),
-      requests.map(({ executeAt }) => executeAt),
+      columnOf(requests, ({ executeAt }) => executeAt),
     ],
   )
   return new Map(rows.map((row) => [row.id, row.accepted_at]))

@@ -13,7 +13,7 @@ import {
 } from '../ledger/apply.ts'
 import { accountKey, available, type AccountState, type Entry } from '../ledger/books.ts'
 import { sealSettlement, type SealedTransfer } from '../ledger/seal.ts'
-import { jsonText } from '../db/parameters.ts'
+import { columnOf, jsonText } from '../db/parameters.ts'
 import { completeBatch } from './batch-completion.ts'
 import { defer, endDeferral, park, wakeWaiting } from './defer.ts'
 import { toLedgerCommand } from './ledger-command.ts'
@@ -363,7 +363,7 @@ async function insertTransfers(
 ): Promise<void> {
   if (decided.length === 0) return
   const eventCounts = countFacts(facts)
-  const column = <T>(valueOf: (one: Decided) => T) => decided.map(valueOf)
+  const column = <T>(valueOf: (one: Decided) => T) => columnOf(decided, valueOf)
   await tx.query(
     `INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, parent_id, source,
                             destination, amount, currency, legs, description, metadata,
