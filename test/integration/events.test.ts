@@ -521,6 +521,10 @@ describe('the order of the feed', () => {
     }
     const told = () => seen.map(({ data }) => data.id)
     for (const id of [account, ...later, paid]) expect(told()).not.toContain(id)
+    const shown = (await payonce.worker?.metrics.registry.metrics()) ?? ''
+    const [, stalled] = /^payonce_events_horizon_stalled_seconds (\S+)$/m.exec(shown) ?? []
+    expect(Number(stalled)).toBeGreaterThan(0.5)
+    expect(shown).toMatch(/^payonce_events_waiting\{for="horizon"\} [1-9]/m)
 
     await session.query('COMMIT')
     await until('all are told', async () => {

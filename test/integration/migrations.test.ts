@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { createPool, type Pool } from '@payonce/core/db/client'
 import { migrateDatabase } from '@payonce/core/db/migrate'
 import { migrateQueue } from '@payonce/core/queue/queues'
@@ -21,6 +22,31 @@ describe('migrating', () => {
     expect(before.length).toBeGreaterThan(50)
     await migrateDatabase({ databaseUrl })
     expect(await dump(databaseUrl)).toEqual(before)
+  })
+
+  test('from before events gives a batch that is not complete its event all the same', async () => {
+    const databaseUrl = await createEmptyDatabase()
+    await migrateDatabase({ databaseUrl })
+    const client = new pg.Client(databaseUrl)
+    await client.connect()
+    try {
+      const [open, done] = [randomUUID(), randomUUID()]
+      await client.query(
+        `INSERT INTO transfer_batches (tenant_id, id, idempotency_key, is_atomic, item_count, created_at)
+         SELECT id, id, id::text, false, 1, now() FROM unnest($1::uuid[]) AS id`,
+        [[open, done]],
+      )
+      // Of the other one nothing is left that is not settled.
+      await client.query(`INSERT INTO batch_items VALUES ($1, $1, 0, $1, false)`, [open])
+      const text = await readFile('drizzle/0002_feed_of_a_type.sql', 'utf8')
+      await client.query(text.slice(text.indexOf('UPDATE')))
+      const { rows } = await client.query<{ id: string }>(
+        'SELECT id FROM transfer_batches WHERE next_check_at <= now()',
+      )
+      expect(rows).toEqual([{ id: open }])
+    } finally {
+      await client.end()
+    }
   })
 
   test('the queue by several processes at once succeeds in each', async () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createClock } from '@payonce/core/clock'
 import { createPool, type Pool, type Queryable } from '@payonce/core/db/client'
+import { readFeed } from '@payonce/core/events/feed'
 import { createIdGenerator } from '@payonce/core/ids'
 import { findKey } from '@payonce/core/idempotency/known-key'
 import { listEntries, readBalanceAt } from '@payonce/core/ledger/entry'
@@ -94,6 +95,12 @@ async function writeHistory(): Promise<void> {
        FROM entries`,
     [tenantId, alice],
   )
+  await db.query(
+    `INSERT INTO events (tenant_id, type, object_id, sequence, created_at)
+     SELECT $1, 'transfer.' || status, id, 1, at FROM history WHERE NOT is_queued ORDER BY n`,
+    [tenantId],
+  )
+  await db.query(`UPDATE event_feed SET published = (SELECT max(position) FROM events)`)
   await db.query(`UPDATE sweeps SET watermark = (SELECT min(at) FROM history WHERE is_queued)`)
   await db.query('ANALYZE')
 }
@@ -201,6 +208,15 @@ const questions: [what: string, ask: (db: Queryable) => Promise<unknown>][] = [
       const at = new Date(Date.now() - 2 * 86_400_000)
       expect((await readBalanceAt(db, { tenantId, accountId: alice, at })).seq).not.toBe(0n)
     },
+  ],
+  ['a page of the feed', (db) => readFeed(db, { tenantId, after: 100_000n, limit: 100 })],
+  [
+    'a page of the feed of one type that is rare',
+    (db) => readFeed(db, { tenantId, after: 0n, type: 'transfer.canceled', limit: 100 }),
+  ],
+  [
+    'a page of the feed of one type that has never been',
+    (db) => readFeed(db, { tenantId, after: 0n, type: 'transfer_batch.completed', limit: 100 }),
   ],
   ['a page of the last hour', list({ createdAfter: lastHour() })],
   ['a page of an hour long ago', list({ createdBefore: new Date(Date.now() - 3 * 86_400_000) })],

@@ -182,6 +182,18 @@ describe('a delivery', () => {
     expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(1)
   })
 
+  test('to an endpoint that is deleted stays as it is, and says why', async () => {
+    const receiver = await startReceiver()
+    const endpoint = await openEndpoint(tenant.client, receiver.url, succeeded)
+    await moveMoney(tenant)
+    const { id } = await untilTried(endpoint, 1)
+    await tenant.client.request('DELETE', `/v1/webhook-endpoints/${endpoint.id}`)
+    const { status, body } = await tenant.client.post(`/v1/webhook-deliveries/${id}/resend`)
+    expect([status, body.code]).toEqual([409, 'endpoint_deleted'])
+    const { body: delivery } = await tenant.client.get(`/v1/webhook-deliveries/${id}`)
+    expect(delivery).toMatchObject({ status: 'succeeded' })
+  })
+
   test('that has arrived is sent again where somebody asks for it, as the same event', async () => {
     const receiver = await startReceiver()
     const endpoint = await openEndpoint(tenant.client, receiver.url, succeeded)
@@ -422,6 +434,29 @@ describe('an endpoint', () => {
     await moveMoney(tenant)
     await quick.untilReceived(before + 1, 4_000)
     expect((quick.requests.at(-1)?.atMs ?? Infinity) - beganMs).toBeLessThan(2_000)
+  })
+
+  test('of a tenant with many that hang leaves lanes to other tenants', async () => {
+    await payonce.stopWorker()
+    await payonce.startWorker({ WEBHOOK_CONCURRENCY: '4' })
+    const slow = await startReceiver('hang')
+    for (let n = 0; n < 6; n++) {
+      await openEndpoint(tenant.client, `${slow.url}/${n}`, succeeded)
+    }
+    await moveMoney(tenant)
+    await slow.untilReceived(1)
+    // Until the others have been rung as well.
+    await sleep(1_500)
+    expect(new Set(slow.requests.map(({ path }) => path)).size).toBe(1)
+
+    const other = await payonce.addTenant('who waits for nobody')
+    const quick = await startReceiver()
+    await openEndpoint(other.client, quick.url, succeeded)
+    const beganMs = performance.now()
+    await moveMoney(other)
+    await quick.untilReceived(1, 6_000)
+    expect((quick.requests[0]?.atMs ?? Infinity) - beganMs).toBeLessThan(3_000)
+    await payonce.stopWorker()
   })
 
   test('that takes its time over one delivery gets the next ones meanwhile', async () => {

@@ -328,6 +328,28 @@ describe('a callback_url', () => {
     })
   })
 
+  test('arrives wherever it leads, when there are more places than have a health of their own', async () => {
+    const { client } = tenant
+    await client.post('/v1/webhook-secret')
+    await payonce.db.query(
+      `INSERT INTO webhook_endpoints (tenant_id, id, kind, url, rate_limit, status, created_at)
+       SELECT $1, gen_random_uuid(), 'callback', 'https://' || n || '.example.com', 100, 'enabled', now()
+         FROM generate_series(1, 999) AS n`,
+      [tenant.id],
+    )
+    const receivers = [await startReceiver(), await startReceiver(), await startReceiver()]
+    for (const { url } of receivers) {
+      await moveMoney(tenant, { callback_url: `${url}/paid` })
+    }
+    for (const receiver of receivers) expect(await receiver.untilReceived(1)).toHaveLength(1)
+    const { rows } = await payonce.db.query<{ url: string }>(
+      `SELECT url FROM webhook_endpoints
+        WHERE tenant_id = $1 AND url NOT LIKE '%.example.com' ORDER BY url`,
+      [tenant.id],
+    )
+    expect(rows.map(({ url }) => url)).toEqual([receivers[0]?.url, 'https://others.invalid'])
+  })
+
   test('is no endpoint: the list does not show it, and its deliveries name none', async () => {
     const receiver = await startReceiver()
     const { client } = tenant

@@ -39,6 +39,7 @@ describe('the codes of problems', () => {
         "408 request_timeout",
         "409 account_closed",
         "409 account_not_empty",
+        "409 endpoint_deleted",
         "409 hold_already_held",
         "409 idempotency_in_flight",
         "409 overdraft_in_use",

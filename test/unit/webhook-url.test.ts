@@ -27,6 +27,7 @@ const specialIpv4: readonly (readonly [range: string, first: string, last: strin
   ['multicast', '224.0.0.0', '239.255.255.255'],
   ['reserved, and broadcast', '240.0.0.0', '255.255.255.255'],
   ['the metadata of clouds', '169.254.169.254', '169.254.170.2'],
+  ['the own host of a machine in a cloud', '168.63.129.16', '168.63.129.16'],
   [
     'the resolver of Azure is not special, its neighbours are',
     '100.100.100.200',

@@ -20,6 +20,7 @@ export const problems = {
   callback_secret_missing: { status: 422, title: 'No secret to sign callbacks with' },
   currency_mismatch: { status: 422, title: 'The currencies differ' },
   duplicate_member: { status: 400, title: 'A member stands twice in the JSON' },
+  endpoint_deleted: { status: 409, title: 'The endpoint is deleted' },
   headers_too_large: { status: 431, title: 'The headers are too large or too many' },
   hold_already_held: { status: 409, title: 'The hold is held: release it instead' },
   idempotency_in_flight: {

@@ -31,6 +31,8 @@ export type StartedWorker = {
 const drainTimeoutMs = 8_000
 /** 3 s for attempts in flight: what is cut off then is sent again, under the same id. */
 const attemptsDrainTimeoutMs = 3_000
+/** A quarter: a tenant whose endpoints are all slow leaves the rest of the lanes to the others. */
+const shareOfOneTenant = 4
 const dayMs = 24 * 3_600_000
 
 /**
@@ -44,7 +46,8 @@ export async function startWorker(
   const log = shared.log ?? createLog({ name: 'payonce-worker', level: config.LOG_LEVEL })
   const metrics = shared.metrics ?? createMetrics()
   const onError = (error: unknown) => log.warn({ error }, 'a connection failed')
-  const newId = createIdGenerator(createClock().nowMs)
+  const clock = createClock()
+  const newId = createIdGenerator(clock.nowMs)
   const pool = createPool({
     databaseUrl: config.DATABASE_URL,
     name: 'worker',
@@ -119,6 +122,7 @@ export async function startWorker(
       pool: deliveryPool,
       sender,
       newId,
+      lanesPerTenant: Math.max(1, Math.floor(config.WEBHOOK_CONCURRENCY / shareOfOneTenant)),
       disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * dayMs,
       onAttempt: ({ result, status }) => {
         metrics.webhookAttempts.observe({ status }, result.durationMs / 1_000)
@@ -143,6 +147,7 @@ export async function startWorker(
       pool: deliveryPool,
       queue: deliveryQueue,
       newId,
+      clock,
       holder: newId(),
       metrics,
       log,

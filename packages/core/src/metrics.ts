@@ -77,6 +77,17 @@ export function createMetrics() {
       buckets: [0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10],
       registers,
     }),
+    horizonStalled: new Gauge({
+      name: 'payonce_events_horizon_stalled_seconds',
+      help: 'How long an open transaction has kept new events from being published; 0 where none does',
+      registers,
+    }),
+    eventsWaiting: new Gauge({
+      name: 'payonce_events_waiting',
+      help: 'Events not yet published (up to), and published ones without their deliveries (up to)',
+      labelNames: ['for'] as const,
+      registers,
+    }),
     deliveriesMade: new Counter({
       name: 'payonce_webhook_deliveries_total',
       help: 'Deliveries made by this process: one per event and endpoint',

@@ -91,6 +91,13 @@ export const problemExplanations: Readonly<Record<ProblemCode, ProblemExplanatio
     retry: 'corrected',
     example: { detail: 'Name each member once.', param: '/amount' },
   },
+  endpoint_deleted: {
+    what: 'You wanted to send a delivery again whose endpoint is deleted.',
+    why: 'Nothing is sent to an endpoint that was deleted; its deliveries stay in the log.',
+    now: 'Set up an endpoint for this URL, and read what it missed with `GET /v1/events`.',
+    retry: 'never',
+    example: { detail: 'Nothing is sent to an endpoint that was deleted.' },
+  },
   headers_too_large: {
     what: 'The first line of the request and its headers take more than 16 KB, or there are more than 100 headers. The connection was closed.',
     why: 'Every request has a limit, so that one client cannot use up the memory of the server. Headers that are too many are refused rather than left out: the idempotency key might be among them.',

@@ -47,7 +47,11 @@ export function webhookDeliveryRoutes({ pool }: Pick<Deps, 'pool'>): Hono<Env> {
   routes.post('/:id/resend', async function resend(c) {
     validateQuery(noQuery, c.req.queries())
     validateBody(emptyBody, await readOptionalJsonBody(c))
-    if (!(await resendDelivery(pool, deliveryRefIn(c)))) throw noSuchDelivery()
+    const result = await resendDelivery(pool, deliveryRefIn(c))
+    if (result === 'unknown') throw noSuchDelivery()
+    if (result === 'endpoint_deleted') {
+      throw new Problem('endpoint_deleted', 'Nothing is sent to an endpoint that was deleted.')
+    }
     return c.json(viewDelivery(await requireDelivery(c)), 202)
   })
 

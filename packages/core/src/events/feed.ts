@@ -16,9 +16,16 @@ const feedName = 'events'
 /** How far events are published, and how far each has its deliveries. */
 export type FeedState = { published: bigint; fannedOut: bigint }
 
+/** The same as it was when the lease was taken, with the database's time of that moment. */
+export type LeasedFeed = FeedState & { now: Date }
+
 /** Takes or extends the lease of whoever publishes. Undefined while another process holds it. */
-export function takeFeedLease(db: Queryable, holder: string): Promise<FeedState | undefined> {
-  return takeLease(db, leaseOf(holder), 'published, fanned_out AS "fannedOut"')
+export function takeFeedLease(db: Queryable, holder: string): Promise<LeasedFeed | undefined> {
+  return takeLease(
+    db,
+    leaseOf(holder),
+    'published, fanned_out AS "fannedOut", clock_timestamp() AS now',
+  )
 }
 
 export function dropFeedLease(db: Queryable, holder: string): Promise<void> {
@@ -51,11 +58,13 @@ export type Publisher = {
    * publishes all that is committed, unless an older transaction that has written is still open.
    */
   publish(published: bigint): Promise<bigint>
+  /** How long the horizon has been kept from moving, 0 where it is not, and by how many positions. */
+  stall(): { forMs: number; positions: number }
 }
 
 /** For the process that holds the lease. `holder` is checked with every move of the horizon. */
 export function createPublisher(pool: Pool, holder: string): Publisher {
-  let sampled: { position: bigint; youngerXid: string } | undefined
+  let sampled: { position: bigint; youngerXid: string; behind: bigint; atMs: number } | undefined
 
   async function publish(published: bigint): Promise<bigint> {
     sampled ??= await sample(published)
@@ -79,7 +88,12 @@ export function createPublisher(pool: Pool, holder: string): Publisher {
     const { rows: begun } = await pool.query<{ xid: string }>(
       `SELECT pg_current_xact_id()::text AS xid`,
     )
-    return { position, youngerXid: begun[0]?.xid ?? '0' }
+    return {
+      position,
+      youngerXid: begun[0]?.xid ?? '0',
+      behind: position - published,
+      atMs: performance.now(),
+    }
   }
 
   /** Whether every transaction with an older id has ended. */
@@ -91,7 +105,33 @@ export function createPublisher(pool: Pool, holder: string): Publisher {
     return rows[0]?.passed === true
   }
 
-  return { publish }
+  return {
+    publish,
+    stall: () =>
+      sampled === undefined
+        ? { forMs: 0, positions: 0 }
+        : { forMs: performance.now() - sampled.atMs, positions: Number(sampled.behind) },
+  }
+}
+
+/** The open transaction that has written for longest, for whoever asks why nothing is published. */
+export async function findOldestWriter(
+  db: Queryable,
+): Promise<{ pid: number; application: string; state: string; seconds: number } | undefined> {
+  const { rows } = await db.query<{
+    pid: number
+    application: string
+    state: string
+    seconds: number
+  }>(
+    `SELECT pid, application_name AS application, state,
+            extract(epoch FROM clock_timestamp() - xact_start)::int AS seconds
+       FROM pg_stat_activity
+      WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+      ORDER BY age(backend_xid) DESC
+      LIMIT 1`,
+  )
+  return rows[0]
 }
 
 const eventColumns = `tenant_id AS "tenantId", position, type, object_id AS "objectId", sequence,

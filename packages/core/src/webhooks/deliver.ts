@@ -25,7 +25,8 @@ import type { EndpointRef, NewId } from '../ids.ts'
 export type Deliverer = {
   /**
    * Sends what is due for an endpoint until nothing is, a while has passed, or the endpoint needs a
-   * rest. Returns at once where another process sends to it. Throws only for outages of the database.
+   * rest. Returns at once where another process sends to it, or where its tenant has its share of
+   * lanes already: what is due is rung again. Throws only for outages of the database.
    */
   deliver(ref: EndpointRef): Promise<void>
   /** Begins nothing new; what is in flight may end. */
@@ -36,6 +37,8 @@ export type DelivererOptions = {
   pool: Pool
   sender: Pick<Sender, 'send'>
   newId: NewId
+  /** At most so many endpoints of one tenant are sent to at a time. */
+  lanesPerTenant: number
   /** An endpoint that has failed for so long, and fails again, is disabled. */
   disableAfterMs: number
   onAttempt(record: AttemptRecord): void
@@ -61,8 +64,23 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
   const { pool, newId } = options
   const paces = new LRUCache<string, Pace>({ max: pacesRemembered })
   const stopping = new AbortController()
+  const lanes = new Map<string, number>()
 
   async function deliver(ref: EndpointRef): Promise<void> {
+    const { tenantId } = ref
+    const taken = lanes.get(tenantId) ?? 0
+    if (taken >= options.lanesPerTenant) return
+    lanes.set(tenantId, taken + 1)
+    try {
+      await deliverInTurns(ref)
+    } finally {
+      const left = (lanes.get(tenantId) ?? 0) - 1
+      if (left > 0) lanes.set(tenantId, left)
+      else lanes.delete(tenantId)
+    }
+  }
+
+  async function deliverInTurns(ref: EndpointRef): Promise<void> {
     const endsAtMs = performance.now() + longestJobMs
     let isMore = true
     while (isMore && !stopping.signal.aborted && performance.now() < endsAtMs)

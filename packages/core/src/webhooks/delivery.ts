@@ -215,7 +215,10 @@ const awaited = `RECURSIVE awaited AS (
       LIMIT 1) AS following
 )`
 
-/** Enabled endpoints that something is due for, and that nobody sends to now. */
+/**
+ * Enabled endpoints that something is due for, and that nobody sends to now: one of each tenant
+ * before the second of any, and a tenant's own in any order, so that none is always the last.
+ */
 export async function findDueEndpoints(db: Queryable, limit: number): Promise<EndpointRef[]> {
   const { rows } = await db.query<EndpointRef>(
     `WITH ${awaited}
@@ -230,6 +233,7 @@ export async function findDueEndpoints(db: Queryable, limit: number): Promise<En
                        AND webhook_deliveries.endpoint_id = awaited.endpoint_id
                        AND webhook_deliveries.status = 'pending'
                        AND next_due_at <= clock_timestamp())
+      ORDER BY row_number() OVER (PARTITION BY endpoints.tenant_id ORDER BY random())
       LIMIT $1`,
     [limit],
   )
@@ -376,17 +380,30 @@ async function withAttempts(
 
 /**
  * Makes a delivery due now, whatever became of it: a new attempt with the same event id, and a new
- * round of them where that fails. False where the tenant has none such.
+ * round of them where that fails. What went to an endpoint that is deleted stays as it is.
  */
 export async function resendDelivery(
   db: Queryable,
   { tenantId, deliveryId }: { tenantId: string; deliveryId: string },
-): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `UPDATE webhook_deliveries
-        SET status = 'pending', tries = 0, next_due_at = clock_timestamp(), ended_at = NULL
-      WHERE tenant_id = $1 AND id = $2`,
+): Promise<'due' | 'endpoint_deleted' | 'unknown'> {
+  const { rows } = await db.query<{ isDeleted: boolean }>(
+    `WITH wanted AS (
+       SELECT deliveries.tenant_id, deliveries.id, endpoints.status = 'deleted' AS is_deleted
+         FROM webhook_deliveries AS deliveries
+         JOIN webhook_endpoints AS endpoints ON endpoints.tenant_id = deliveries.tenant_id
+                                            AND endpoints.id = endpoint_id
+        WHERE deliveries.tenant_id = $1 AND deliveries.id = $2
+     ), reset AS (
+       UPDATE webhook_deliveries AS deliveries
+          SET status = 'pending', tries = 0, next_due_at = clock_timestamp(), ended_at = NULL
+         FROM wanted
+        WHERE deliveries.tenant_id = wanted.tenant_id AND deliveries.id = wanted.id
+          AND NOT is_deleted
+     )
+     SELECT is_deleted AS "isDeleted" FROM wanted`,
     [tenantId, deliveryId],
   )
-  return rowCount === 1
+  const [found] = rows
+  if (found === undefined) return 'unknown'
+  return found.isDeleted ? 'endpoint_deleted' : 'due'
 }

@@ -86,44 +86,87 @@ function wants({ endpointId, eventTypes, createdAt }: Subscriber, event: StoredE
   return event.createdAt >= createdAt && (eventTypes === null || eventTypes.includes(event.type))
 }
 
-/** The `callback_url`s of one place share an endpoint, which is made when it is first met. */
+/** 1,000 places of one tenant have a health of their own; what goes to any others shares one. */
+const maxPlaces = 1_000
+/** Stands for all of those. Nothing is ever sent to it: a delivery to a place carries its own URL. */
+const sharedOrigin = 'https://others.invalid'
+
+type Place = { tenantId: string; origin: string }
+
+/**
+ * The `callback_url`s of one place share an endpoint, which is made when it is first met. Returns the
+ * endpoint of each place that the page names.
+ */
 async function openCallbacks(
   tx: Tx,
   page: readonly StoredEvent[],
   newId: NewId,
 ): Promise<Map<string, string>> {
-  const places = new Map<string, { tenantId: string; origin: string }>()
+  const places = new Map<string, Place>()
   for (const { tenantId, callbackUrl } of page) {
     if (callbackUrl === null) continue
     const { origin } = new URL(callbackUrl)
     places.set(placeKey(tenantId, origin), { tenantId, origin })
   }
-  if (places.size === 0) return new Map()
   const wanted = [...places.values()]
-  const { rows } = await tx.query<{ tenantId: string; id: string; url: string }>(
-    `WITH wanted AS (
-       SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS wanted (tenant_id, id, url)
-     ), opened AS (
-       INSERT INTO webhook_endpoints (tenant_id, id, kind, url, rate_limit, status, created_at)
-       SELECT tenant_id, id, 'callback', url, $4, 'enabled',
-              date_trunc('milliseconds', clock_timestamp())
-         FROM wanted
-       ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO NOTHING
-       RETURNING tenant_id, id, url
-     )
-     SELECT tenant_id AS "tenantId", id, url FROM opened
-      UNION ALL
-     SELECT known.tenant_id, known.id, known.url
-       FROM wanted JOIN webhook_endpoints AS known USING (tenant_id, url)
-      WHERE known.kind = 'callback'`,
+  if (wanted.length === 0) return new Map()
+  const known = await findPlaces(tx, wanted)
+  const fresh = wanted.filter(({ tenantId, origin }) => !known.has(placeKey(tenantId, origin)))
+  if (fresh.length === 0) return known
+  const opening = await withinLimit(tx, fresh)
+  await insertPlaces(tx, [...opening.values()], newId)
+  const opened = await findPlaces(tx, [...opening.values()])
+  for (const [key, { tenantId, origin }] of opening) {
+    const id = opened.get(placeKey(tenantId, origin))
+    if (id !== undefined) known.set(key, id)
+  }
+  return known
+}
+
+async function findPlaces(tx: Tx, places: readonly Place[]): Promise<Map<string, string>> {
+  const { rows } = await tx.query<Place & { id: string }>(
+    `SELECT tenant_id AS "tenantId", url AS origin, id
+       FROM unnest($1::uuid[], $2::text[]) AS wanted (tenant_id, url)
+       JOIN webhook_endpoints USING (tenant_id, url)
+      WHERE kind = 'callback'`,
+    [places.map(({ tenantId }) => tenantId), places.map(({ origin }) => origin)],
+  )
+  return new Map(rows.map(({ tenantId, origin, id }) => [placeKey(tenantId, origin), id]))
+}
+
+/** The place that each of these is to be opened as: itself, or the shared one of its tenant. */
+async function withinLimit(tx: Tx, fresh: readonly Place[]): Promise<Map<string, Place>> {
+  const { rows } = await tx.query<{ tenantId: string; count: number }>(
+    `SELECT tenant_id AS "tenantId", count(*)::int AS count FROM webhook_endpoints
+      WHERE tenant_id = ANY($1::uuid[]) AND kind = 'callback'
+      GROUP BY tenant_id`,
+    [[...new Set(fresh.map(({ tenantId }) => tenantId))]],
+  )
+  const counts = new Map(rows.map(({ tenantId, count }) => [tenantId, count]))
+  return new Map(
+    fresh.map(({ tenantId, origin }) => {
+      const count = counts.get(tenantId) ?? 0
+      counts.set(tenantId, count + 1)
+      const own = count < maxPlaces ? origin : sharedOrigin
+      return [placeKey(tenantId, origin), { tenantId, origin: own }]
+    }),
+  )
+}
+
+async function insertPlaces(tx: Tx, places: readonly Place[], newId: NewId): Promise<void> {
+  await tx.query(
+    `INSERT INTO webhook_endpoints (tenant_id, id, kind, url, rate_limit, status, created_at)
+     SELECT tenant_id, id, 'callback', url, $4, 'enabled',
+            date_trunc('milliseconds', clock_timestamp())
+       FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS fresh (tenant_id, id, url)
+     ON CONFLICT (tenant_id, url) WHERE kind = 'callback' DO NOTHING`,
     [
-      wanted.map(({ tenantId }) => tenantId),
-      wanted.map(() => newId()),
-      wanted.map(({ origin }) => origin),
+      places.map(({ tenantId }) => tenantId),
+      places.map(() => newId()),
+      places.map(({ origin }) => origin),
       DEFAULT_RATE_LIMIT,
     ],
   )
-  return new Map(rows.map(({ tenantId, id, url }) => [placeKey(tenantId, url), id]))
 }
 
 function placeKey(tenantId: string, origin: string): string {

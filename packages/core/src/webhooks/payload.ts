@@ -47,8 +47,7 @@ export async function renderEvents(
     batches: byId(await findBatchHeads(db, about('transfer_batch').map(toRef))),
   }
   return events.map((event) => {
-    // An event of which nothing else is known must not keep those behind it from being sent.
-    const data = dataOf(event, objects) ?? { object: event.type.split('.')[0] }
+    const data = readableDataOf(event, objects) ?? { object: event.type.split('.')[0] }
     return fitting({
       id: encodeId('event', eventIdOf(event)),
       type: event.type,
@@ -71,6 +70,15 @@ function toRef({ tenantId, objectId }: StoredEvent): { tenantId: string; id: str
 
 function byId<T extends { id: string }>(objects: readonly T[]): Map<string, T> {
   return new Map(objects.map((object) => [object.id, object]))
+}
+
+/** An event that cannot be read must not keep those behind it from being sent. */
+function readableDataOf(event: StoredEvent, objects: Objects): Record<string, unknown> | undefined {
+  try {
+    return dataOf(event, objects)
+  } catch {
+    return undefined
+  }
 }
 
 function dataOf(event: StoredEvent, objects: Objects): Record<string, unknown> | undefined {

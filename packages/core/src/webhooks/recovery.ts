@@ -70,14 +70,15 @@ export async function cancelRecovery(
 const pageSize = 1_000
 
 /**
- * Carries every open recovery one page further. Failed and skipped deliveries are made due now, as
- * far as they were there when it was asked for. Returns whether any has more to do.
+ * Carries open recoveries one page further, of each tenant one before the second of any. Failed and
+ * skipped deliveries are made due now, as far as they were there when it was asked for. Returns
+ * whether any has more to do.
  */
 export async function advanceRecoveries(db: Queryable): Promise<boolean> {
   const { rows } = await db.query<{ tenantId: string; id: string; createdAt: Date }>(
     `SELECT tenant_id AS "tenantId", id, created_at AS "createdAt" FROM webhook_recoveries
       WHERE status = 'running'
-      ORDER BY created_at
+      ORDER BY row_number() OVER (PARTITION BY tenant_id ORDER BY created_at), created_at
       LIMIT 20`,
   )
   let isMore = false

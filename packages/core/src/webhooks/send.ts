@@ -1,7 +1,6 @@
-import { lookup as resolveName } from 'node:dns'
 import { Agent, ProxyAgent, request, type Dispatcher } from 'undici'
+import { createResolve, type Resolve } from './resolve.ts'
 import { judgeUrl, mayConnectTo } from './url.ts'
-import type { LookupAddress } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 import type { Networks } from '../networks.ts'
 
@@ -52,11 +51,7 @@ export type SenderOptions = {
   allowed: Networks
   /** A proxy for everything that goes out. It resolves names anew, and has to guard as well. */
   proxyUrl?: string | undefined
-  resolve?: (
-    name: string,
-    options: { all: true },
-    callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-  ) => void
+  resolve?: Resolve
   timeoutMs?: number
 }
 
@@ -78,7 +73,7 @@ const keptAnswerBytes = 16 * 1_024
 const longestHeaderBytes = 16 * 1_024
 
 export function createSender(options: SenderOptions): Sender {
-  const { allowed, proxyUrl, resolve = resolveName, timeoutMs = longestAttemptMs } = options
+  const { allowed, proxyUrl, resolve = createResolve(), timeoutMs = longestAttemptMs } = options
   const inFlight = new Set<AbortController>()
   let stopped = false
 

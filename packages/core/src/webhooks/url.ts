@@ -79,11 +79,14 @@ function literalOf(name: string): Address | undefined {
  * IPv6 that carry an IPv4 address (mapped, NAT64, 6to4, Teredo), wherever they would lead.
  */
 function isPublic(address: Address): boolean {
-  if (address.range() !== 'unicast') return false
+  if (address.range() !== 'unicast' || isWithin(address, ofTheCloud)) return false
   // Global unicast is 2000::/3 (RFC 4291); the library calls unicast whatever has no other name,
   // and so the IPv4-compatible ::/96 (RFC 4291, 2.5.5.1).
   return address.kind() === 'ipv4' || isWithin(address, globalUnicast)
 }
+
+/** A public address at which every machine of a cloud (Azure) reaches its own host and its metadata. */
+const ofTheCloud: Networks = [ipaddr.parseCIDR('168.63.129.16/32')]
 
 const globalUnicast: Networks = [ipaddr.parseCIDR('2000::/3')]
 

@@ -235,6 +235,6 @@ export const webhookOperations: readonly Operation[] = [
     pathParameters: deliveryId,
     body: { schema: 'Nothing', mayBeEmpty: true },
     answers: [{ status: 202, description: 'It is due.', content: { schema: 'Delivery' } }],
-    problems: ['not_found'],
+    problems: ['endpoint_deleted', 'not_found'],
   },
 ]
