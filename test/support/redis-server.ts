@@ -6,25 +6,34 @@ import { findRedisProgram, redisMissingLine } from './redis-program.ts'
 
 export type RedisServer = SupervisedProcess & { url: string; port: number }
 
+/** Settings of Redis besides the usual ones, as in its configuration file. */
+export type RedisSettings = Readonly<Record<string, string | number>>
+
 /**
  * Starts a Redis on a loopback port, any free one unless told. It keeps nothing on disk, evicts
  * nothing, and ends with this process.
  */
-export async function startRedisServer(port?: number): Promise<RedisServer> {
+export async function startRedisServer(
+  port?: number,
+  settings: RedisSettings = {},
+): Promise<RedisServer> {
   for (let tries = 1; ; tries++) {
-    const server = await startOnce(port ?? (await freePort()))
+    const server = await startOnce(port ?? (await freePort()), settings)
     if ('url' in server) return server
     // Another program may take a free port before Redis does.
     if (port !== undefined || tries === 5) throw new Error(`redis-server ended:\n${server.log}`)
   }
 }
 
-async function startOnce(port: number): Promise<RedisServer | { log: string }> {
+async function startOnce(
+  port: number,
+  settings: RedisSettings,
+): Promise<RedisServer | { log: string }> {
   const program = findRedisProgram()
   if (program === undefined) throw new Error(redisMissingLine)
   const output = new ProcessOutput()
   const server = await spawnSupervised({
-    command: [program, ...redisArguments(port)],
+    command: [program, ...redisArguments(port, settings)],
     cwd: tmpdir(),
     env: { PATH: process.env.PATH ?? '' },
     signalOnOurDeath: 'KILL',
@@ -44,7 +53,7 @@ async function startOnce(port: number): Promise<RedisServer | { log: string }> {
 /** 10 s: it takes 20 ms on an idle machine. */
 const readyTimeoutMs = 10_000
 
-function redisArguments(port: number): string[] {
+function redisArguments(port: number, additional: RedisSettings): string[] {
   const settings = {
     port,
     bind: '127.0.0.1',
@@ -53,6 +62,7 @@ function redisArguments(port: number): string[] {
     'maxmemory-policy': 'noeviction',
     // One numbered database for each test file, and more files than anyone will write.
     databases: 1024,
+    ...additional,
   }
   return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
 }

@@ -13,12 +13,12 @@ export type TcpProxy = {
   sent(): string
   /** Ends every connection and refuses new ones, as a store that was killed does. */
   cut(): void
-  /** Lets connections through again. */
-  restore(): void
+  /** Lets connections through again, to another store where one is given. */
+  restore(otherUrl?: string): void
 }
 
 export async function startTcpProxy(storeUrl: string): Promise<TcpProxy> {
-  const store = new URL(storeUrl)
+  let store = new URL(storeUrl)
   const sockets = new Set<Socket>()
   const chunks: Buffer[] = []
   let isCut = false
@@ -65,7 +65,8 @@ export async function startTcpProxy(storeUrl: string): Promise<TcpProxy> {
       isCut = true
       endConnections()
     },
-    restore: () => {
+    restore: (otherUrl = store.href) => {
+      store = new URL(otherUrl)
       isCut = false
     },
   }

@@ -45,6 +45,8 @@ describe('a variable that cannot be used is named', () => {
     ['readApiConfig', 'DATABASE_URL', 'no url'],
     ['readApiConfig', 'REDIS_URL', 'http://redis.example'],
     ['readApiConfig', 'REDIS_URL', 'localhost:6379'],
+    ['readApiConfig', 'REDIS_URL', 'redis://one.example,two.example'],
+    ['readApiConfig', 'REDIS_URL', 'redis://one.example,'],
     ['readApiConfig', 'QUEUE_NAMESPACE', 'Payonce Queue'],
     ['readApiConfig', 'QUEUE_NAMESPACE', '1queue'],
     ['readApiConfig', 'QUEUE_NAMESPACE', 'q'.repeat(41)],

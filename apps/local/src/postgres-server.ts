@@ -158,8 +158,10 @@ async function untilReady(
   const deadline = performance.now() + readyTimeoutMs
   while (performance.now() < deadline) {
     const lines = readIfThere(join(pgdata, 'postmaster.pid'))?.split('\n') ?? []
-    if (Number(lines[pidLine]) === server.pid && lines[stateLine]?.trim() === 'ready')
-      return 'ready'
+    const state = lines[stateLine]?.trim()
+    // A standby is ready when it can be read from.
+    const isUp = state === 'ready' || state === 'standby'
+    if (Number(lines[pidLine]) === server.pid && isUp) return 'ready'
     if (!server.isRunning()) return 'ended'
     await sleep(pollEveryMs)
   }

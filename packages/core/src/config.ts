@@ -13,6 +13,10 @@ const url = (...protocols: string[]) =>
   z.string().refine((text) => protocols.includes(protocolOf(text)), {
     error: `expected a URL beginning with ${protocols.map((one) => `${one}//`).join(' or ')}`,
   })
+const urls = (...protocols: string[]) =>
+  z.string().refine((text) => text.split(',').every((one) => protocols.includes(protocolOf(one))), {
+    error: `expected URLs beginning with ${protocols.map((one) => `${one}//`).join(' or ')}, separated by commas`,
+  })
 const connections = z.coerce.number().int().min(2).max(500)
 
 const log = {
@@ -22,8 +26,11 @@ const log = {
 const stores = {
   /** Where the books are: Postgres 15 or newer. */
   DATABASE_URL: url('postgres:', 'postgresql:'),
-  /** The queue's Redis; without it the queue lives in Postgres. */
-  REDIS_URL: url('redis:', 'rediss:').optional(),
+  /**
+   * The queue's Redis; without it the queue lives in Postgres. Several URLs, separated by commas, are
+   * nodes of one Redis Cluster.
+   */
+  REDIS_URL: urls('redis:', 'rediss:').optional(),
   /** Makes the seals of the ledger HMACs. Change it never: old seals are checked with it. */
   LEDGER_SECRET: z.string().min(16).optional(),
   /** Names the queue among others in the same Redis or database. */
