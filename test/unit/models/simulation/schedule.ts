@@ -1,0 +1,353 @@
+import { createRandom, type Random } from '../seeded-random.ts'
+import { Database, isTransient, type Steps } from './database.ts'
+import { findBreaches, type Told } from './breaches.ts'
+import {
+  accept,
+  cancel,
+  expireHolds,
+  settle,
+  sweep,
+  tenantId,
+  type Mistake,
+  type SentRequest,
+  type Service,
+} from './protocol.ts'
+import type { AccountState } from '@payonce/core/ledger/books'
+import type { TransferCommand } from '@payonce/core/transfers/transfer'
+
+/** What came of one schedule: the breaches of promises, in words. None is what every schedule has to give. */
+export type ScheduleResult = {
+  breaches: string[]
+  /** Faults that hit something, so that a simulation of fair weather shows. */
+  faults: number
+  steps: number
+  settled: number
+}
+
+/**
+ * Runs one schedule of everything that can happen at once: twin requests, several workers, cancels,
+ * expiries, a sweep; at every step somebody may die, and the queue loses, repeats and reorders. Then
+ * the weather clears, and what was accepted has to settle. The same seed is the same schedule.
+ */
+export function runSchedule(seed: number, mistake?: Mistake): ScheduleResult {
+  return new Schedule(createRandom(seed), mistake).run()
+}
+
+type Actor = {
+  steps: Steps<void>
+  /** What a crash of its process leaves to be done. */
+  crash: () => void
+}
+
+type Wish = {
+  key: string
+  kind: TransferCommand['kind']
+  parentKey: string | undefined
+  amount: bigint | null
+  source: string
+  destination: string
+  expiresInMs: number
+}
+
+const accountNames = ['alice', 'merchant', 'world'] as const
+/** 160: most of the work is done by then, and whatever is not meets the end of the storm. */
+const stormySteps = 160
+/** Far more than any schedule needs once nothing breaks any more. */
+const calmSteps = 4_000
+
+class Schedule {
+  readonly #random: Random
+  readonly #database: Database
+  readonly #service: Service
+  readonly #clients = new Set<Actor>()
+  readonly #workers: Actor[]
+  readonly #told: Told[] = []
+  #faults = 0
+  #steps = 0
+  #tries = 0
+
+  constructor(random: Random, mistake: Mistake | undefined) {
+    this.#random = random
+    const limit = random.pick([0n, 0n, 40n])
+    this.#database = new Database(random, [
+      open('alice', 100n, limit),
+      open('merchant', 20n, 0n),
+      { ...open('world', -120n, 0n), kind: 'external' },
+    ])
+    const database = this.#database
+    this.#service = { database, queue: [], mistake, thrown: [], watermarkMs: database.nowMs }
+    for (const wish of this.#wishes()) this.#sendTwins(wish)
+    this.#workers = [1, 2, 3].map(() => this.#employ())
+  }
+
+  run(): ScheduleResult {
+    for (let step = 0; step < stormySteps; step += 1) {
+      this.#step()
+      this.#breakSomething()
+    }
+    this.#database.isStormy = false
+    this.#endOrphans()
+    for (let step = 0; step < calmSteps && !this.#isDone(); step += 1) this.#step()
+    const { inserted } = this.#database
+    const breaches = findBreaches(this.#service, this.#told, accountNames)
+    return { breaches, faults: this.#faults, steps: this.#steps, settled: inserted.length }
+  }
+
+  #isDone(): boolean {
+    const { requests, transfers, open } = this.#database
+    if (this.#clients.size > 0 || open.size > 0) return false
+    for (const { accepted } of requests.values()) if (!transfers.has(accepted.id)) return false
+    return true
+  }
+
+  #step(): void {
+    this.#steps += 1
+    const random = this.#random
+    this.#database.nowMs += random.below(3)
+    if (random.happens(0.04)) this.#guard(() => sweep(this.#service))
+    if (random.happens(0.03)) this.#startExpiry()
+    const clients = [...this.#clients]
+    const chosen = random.below(clients.length + this.#workers.length)
+    const actor = clients[chosen] ?? this.#workers[chosen - clients.length]
+    if (actor === undefined) return
+    this.#guard(() => {
+      if (actor.steps.next().done === true) this.#clients.delete(actor)
+    })
+  }
+
+  /** What is thrown here is a bug: outages and lost races were dealt with further down. */
+  #guard(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#service.thrown.push(error)
+    }
+  }
+
+  #breakSomething(): void {
+    const { queue, database } = this.#service
+    const roll = this.#random.next()
+    if (roll < 0.03) this.#killClient()
+    else if (roll < 0.07) this.#killWorker()
+    else if (roll < 0.085) this.#endSession()
+    else if (roll < 0.1 && queue.length > 0) this.#count(() => queue.splice(0, queue.length))
+    else if (roll < 0.15) this.#count(() => queue.reverse())
+    else if (roll < 0.2) this.#count(() => queue.push(...queue.slice(0, 2)))
+    if (this.#random.happens(0.1)) this.#endOrphans()
+    database.nowMs += this.#random.happens(0.02) ? 60 : 0
+  }
+
+  #count(fault: () => void): void {
+    this.#faults += 1
+    fault()
+  }
+
+  #killClient(): void {
+    const actors = [...this.#clients]
+    const victim = actors[this.#random.below(actors.length)]
+    if (victim === undefined) return
+    this.#faults += 1
+    this.#clients.delete(victim)
+    victim.crash()
+  }
+
+  #killWorker(): void {
+    const index = this.#random.below(this.#workers.length)
+    this.#faults += 1
+    this.#workers[index]?.crash()
+    this.#workers[index] = this.#employ()
+  }
+
+  /** The server ends somebody's session in the middle of a transaction. */
+  #endSession(): void {
+    const open = [...this.#database.open]
+    const tx = open[this.#random.below(open.length)]
+    if (tx === undefined) return
+    this.#faults += 1
+    this.#database.abort(tx)
+  }
+
+  readonly #dead = new Set<object>()
+
+  /** The server notices sooner or later that a client is dead; until then its locks stand. */
+  #endOrphans(): void {
+    for (const tx of this.#database.open) if (this.#dead.has(tx.owner)) this.#database.abort(tx)
+  }
+
+  #employ(): Actor {
+    const owner = {}
+    let inHand: string[] = []
+    const steps = this.#work(owner, (ids) => (inHand = ids))
+    const crash = () => {
+      this.#dead.add(owner)
+      // A stalled job comes back, unless the queue has lost it.
+      if (this.#random.happens(0.6)) this.#service.queue.push(...inHand)
+    }
+    return { steps, crash }
+  }
+
+  *#work(owner: object, hold: (ids: string[]) => void): Steps<void> {
+    const { queue } = this.#service
+    for (;;) {
+      const ids = queue.splice(0, 1 + this.#random.below(3))
+      hold(ids)
+      if (ids.length > 0) {
+        yield
+        // An exception would end this worker's steps for ever; a real one takes the next job.
+        const outcome = yield* this.#settleGuarded(owner, ids)
+        if (outcome === 'failed') queue.push(...ids)
+      }
+      hold([])
+      yield
+    }
+  }
+
+  *#settleGuarded(owner: object, ids: readonly string[]): Steps<'settled' | 'failed'> {
+    try {
+      return yield* settle(this.#service, owner, ids)
+    } catch (error) {
+      this.#service.thrown.push(error)
+      for (const tx of this.#database.open) if (tx.owner === owner) this.#database.abort(tx)
+      return 'settled'
+    }
+  }
+
+  #startExpiry(): void {
+    const owner = {}
+    const crash = () => this.#dead.add(owner)
+    this.#clients.add({ steps: this.#expire(owner), crash })
+  }
+
+  *#expire(owner: object): Steps<void> {
+    try {
+      yield* expireHolds(this.#service, owner)
+    } catch (error) {
+      if (!isTransient(error)) throw error
+    }
+  }
+
+  #sendTwins(wish: Wish): void {
+    const twins = this.#random.pick([1, 1, 2, 3])
+    for (let twin = 0; twin < twins; twin += 1) this.#send(wish, this.#random.happens(0.1))
+    if (this.#random.happens(0.25)) this.#sendCancel(wish.key)
+  }
+
+  #send(wish: Wish, isOther: boolean): void {
+    const owner = {}
+    let isAnswered = false
+    const crash = () => {
+      this.#dead.add(owner)
+      // Of the answers that nobody got, one in three is never asked for again.
+      if (!isAnswered && this.#random.happens(0.66)) this.#send(wish, isOther)
+    }
+    const steps = this.#request(owner, wish, isOther, () => (isAnswered = true))
+    this.#clients.add({ steps, crash })
+  }
+
+  *#request(owner: object, wish: Wish, isOther: boolean, seen: () => void): Steps<void> {
+    const parentId = yield* this.#parentOf(wish)
+    if (parentId === undefined) return
+    this.#tries += 1
+    const id = `${wish.key}-try-${this.#tries}`
+    const request = toRequest(wish, { id, parentId, isOther })
+    yield* accept(this.#service, owner, request, (answer) => {
+      seen()
+      const { key, body } = request
+      this.#told.push({ key, body, status: answer.status, id: answer.id })
+    })
+  }
+
+  /** A child is sent when its parent's id is known. Undefined where that never comes. */
+  *#parentOf({ parentKey }: Wish): Steps<string | null | undefined> {
+    if (parentKey === undefined) return null
+    for (let patience = 0; patience < 40; patience += 1) {
+      const parent = this.#database.requests.get(parentKey)
+      if (parent !== undefined) return parent.accepted.id
+      yield
+    }
+    return undefined
+  }
+
+  #sendCancel(key: string): void {
+    const owner = {}
+    const crash = () => this.#dead.add(owner)
+    this.#clients.add({ steps: this.#cancel(owner, key), crash })
+  }
+
+  *#cancel(owner: object, key: string): Steps<void> {
+    for (let patience = 0; patience < 30; patience += 1) {
+      const id = this.#database.requests.get(key)?.accepted.id
+      if (id === undefined || this.#random.happens(0.7)) yield
+      else {
+        const answer = (status: 'canceled' | 'settled') => {
+          this.#told.push({ key, body: '', status, id })
+        }
+        return yield* cancel(this.#service, owner, id, answer)
+      }
+    }
+  }
+
+  #wishes(): Wish[] {
+    const wishes: Wish[] = []
+    const count = 4 + this.#random.below(4)
+    for (let index = 0; index < count; index += 1) wishes.push(this.#wish(`key-${index}`, wishes))
+    return wishes
+  }
+
+  #wish(key: string, earlier: readonly Wish[]): Wish {
+    const random = this.#random
+    const from = random.below(accountNames.length)
+    const to = (from + 1 + random.below(accountNames.length - 1)) % accountNames.length
+    const way = { source: accountNames[from] ?? 'alice', destination: accountNames[to] ?? 'world' }
+    const amount = BigInt(1 + random.below(90))
+    const expiresInMs = random.pick([30, 80, 86_400_000])
+    const plain = { key, amount, ...way, expiresInMs, parentKey: undefined }
+    const kind = random.pick(['transfer', 'transfer', 'hold', 'child', 'child'] as const)
+    if (kind !== 'child') return { ...plain, kind }
+    const parent = earlier[random.below(earlier.length)]
+    if (parent === undefined || parent.kind === 'refund' || parent.kind === 'release') {
+      return { ...plain, kind: 'transfer' }
+    }
+    const part = random.happens(0.5) ? BigInt(1 + random.below(40)) : null
+    const child = { ...plain, parentKey: parent.key }
+    if (parent.kind === 'hold') {
+      const isRelease = random.happens(0.3)
+      const { source, destination } = parent
+      const kind = isRelease ? 'release' : 'capture'
+      return { ...child, kind, amount: isRelease ? null : part, source, destination }
+    }
+    const back = { source: parent.destination, destination: parent.source }
+    return { ...child, kind: 'refund', amount: part, ...back }
+  }
+}
+
+function open(id: string, balance: bigint, overdraftLimit: bigint): AccountState {
+  const fresh = { held: 0n, version: 0n, entryCount: 0n, lastEntryAt: null }
+  return { tenantId, id, kind: 'internal', status: 'open', balance, overdraftLimit, ...fresh }
+}
+
+function toRequest(
+  { key, kind, amount, source, destination, expiresInMs }: Wish,
+  { id, parentId, isOther }: { id: string; parentId: string | null; isOther: boolean },
+): SentRequest {
+  const asked = isOther ? (amount ?? 0n) + 1n : amount
+  const command: TransferCommand = {
+    kind,
+    parentId,
+    source,
+    destination,
+    amount: kind === 'release' ? null : asked,
+    currency: 'EUR',
+    legs: null,
+    description: null,
+    metadata: {},
+    isFinal: false,
+    executeAt: null,
+    expiresAt: kind === 'hold' ? new Date(Date.UTC(2026, 0, 1) + 100 + expiresInMs) : null,
+    retryFundsUntil: null,
+    condition: null,
+    atomicBatchId: null,
+    callbackUrl: null,
+  }
+  return { key, id, body: `${kind} ${parentId ?? ''} ${asked ?? ''}`, command }
+}
