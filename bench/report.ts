@@ -37,6 +37,9 @@ export function renderScenario({
     '',
     ...renderTable(contenders),
     '',
+    ...contenders.flatMap(({ name: contender, note }) =>
+      note === undefined ? [] : [`${contender}: ${note}`],
+    ),
     ...ratios.map(renderRatio),
     ...targets.map((target) => {
       const limit = 'atLeast' in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`
