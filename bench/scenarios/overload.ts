@@ -11,6 +11,8 @@ const backlogLimit = '500'
 const overload = 3
 /** 30 s: a closed loop that waits until each transfer has settled asks for just what settles. */
 const waitSeconds = 30
+/** Enough that the worker never waits for a client. */
+const waitingConnections = 16
 /** So many that the next request always finds a free one. */
 const connections = 256
 
@@ -24,6 +26,7 @@ export const overloaded: Scenario = {
     const full = payonceContender(bench, 'uniform', {
       name: 'full',
       waitSeconds,
+      connections: waitingConnections,
       env: { WORKER_CONCURRENCY: workerConcurrency },
     })
     return [
