@@ -18,6 +18,8 @@ export type Options = {
   against: string | undefined
   /** Where the results are written. */
   out: string
+  /** Kept results to be drawn on one page, instead of measuring. */
+  charts: readonly string[]
   /** Where CPU profiles and statement costs are written; they slow down what they look at. */
   profile: string | undefined
   /** Flags of node for API and worker, to try them out. */
@@ -38,6 +40,7 @@ export const usage = `Usage: npm run bench -- [options]
   --backlog N          transfers that wait until the worker starts (200000)
   --against FOLDER     another checkout, for the scenario of that name
   --out FOLDER         where the results are written (bench/results)
+  --chart FILE         draws a kept result instead, several with one --chart each
   --profile FOLDER     also writes CPU profiles and the costs of statements there
   --node-flags FLAGS   flags of node for API and worker, to try them out`
 
@@ -54,6 +57,7 @@ export function readOptions(argv: readonly string[]): Options {
     backlog: number('backlog', values.backlog, 10_000, 1_000_000),
     against: values.against === undefined ? undefined : resolve(values.against),
     out: values.out,
+    charts: values.chart,
     profile: values.profile,
     nodeFlags: split(values['node-flags'], ' '),
   }
@@ -73,6 +77,7 @@ function parse(argv: readonly string[]) {
         backlog: { type: 'string', default: '200000' },
         against: { type: 'string' },
         out: { type: 'string', default: 'bench/results' },
+        chart: { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },
         'node-flags': { type: 'string', default: '' },
       },
