@@ -28,17 +28,21 @@ export async function withSettings<Result>(
 }
 
 /**
- * Counts what settles in each second, and the checkpoints that ended meanwhile. Throws where there
- * were fewer than two: between the ends of two lies a whole cycle.
+ * Counts what settles in each second, and the checkpoints that began meanwhile. Throws where there
+ * were fewer than expected: from one beginning to the next is a whole cycle.
  */
-export function observeCheckpoints(database: BenchDatabase): Observer {
+export function observeSeconds(
+  database: BenchDatabase,
+  { checkpointsExpected }: { checkpointsExpected: number },
+): Observer {
   return function beginToCount() {
     const seconds = new SecondCounter(() => countSettled(database))
     const before = countCheckpoints(database)
     return async () => {
       const rates = await seconds.stop()
       const checkpoints = (await countCheckpoints(database)) - (await before)
-      if (checkpoints < 2) throw new Error(`no whole checkpoint cycle: ${checkpoints} ended`)
+      if (checkpoints < checkpointsExpected)
+        throw new Error(`only ${checkpoints} checkpoints began`)
       const slowestSecond = Math.min(...rates)
       const medianSecond = median(rates)
       return {
@@ -83,8 +87,8 @@ class SecondCounter {
 }
 
 async function countCheckpoints({ pool }: Pick<BenchDatabase, 'pool'>): Promise<number> {
-  const { rows } = await pool.query<{ done: number }>(
-    'SELECT num_done::float8 AS done FROM pg_stat_checkpointer',
+  const { rows } = await pool.query<{ begun: number }>(
+    'SELECT (num_timed + num_requested)::float8 AS begun FROM pg_stat_checkpointer',
   )
-  return rows[0]?.done ?? 0
+  return rows[0]?.begun ?? 0
 }

@@ -5,7 +5,7 @@ export const metrics = {
   slowestSecond: { label: 'settled in the slowest second', digits: 0 },
   medianSecond: { label: 'settled in the median second', digits: 0 },
   slowestShare: { label: 'slowest second, % of the median', digits: 0 },
-  checkpoints: { label: 'checkpoints', digits: 0 },
+  checkpoints: { label: 'checkpoints begun', digits: 0 },
   requestsPerSecond: { label: 'requests answered per second', digits: 0 },
   offeredPerSecond: { label: 'offered per second', digits: 0 },
   refusedPerSecond: { label: 'refused per second', digits: 0 },

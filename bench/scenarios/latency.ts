@@ -49,6 +49,13 @@ const shown = [
   'p95Ms',
   'p99Ms',
   'p999Ms',
+  'apiCpuSeconds',
+  'workerCpuSeconds',
+  'postgresCpuSeconds',
+  'redisCpuSeconds',
+  'totalCpuSeconds',
+  'acceptanceBatch',
+  'settlementBatch',
   'machineShare',
   'othersShare',
 ] as const
