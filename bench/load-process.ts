@@ -30,13 +30,13 @@ class Load {
   #stopAtMs = Infinity
 
   constructor(options: LoadOptions) {
-    const { traffic, perSecond } = options
+    const { traffic, perSecond, warmUpMs } = options
     this.#options = options
     this.#nextRequest = withRepetitions(createTraffic(traffic), traffic.sentTimes ?? 1)
     this.#nextDueAtMs =
       perSecond === undefined
         ? () => performance.now()
-        : createArrivals({ perSecond, fromMs: performance.now() })
+        : createArrivals({ perSecond, fromMs: performance.now(), rampMs: warmUpMs / 2 })
   }
 
   async run(onWarmedUp: () => void): Promise<LoadResult> {

@@ -27,15 +27,24 @@ describe('a storm of repetitions', () => {
 
 describe('arrivals at random', () => {
   it('come in order, and as many in a second as was asked for', () => {
-    const next = createArrivals({ perSecond: 1_000, fromMs: 5 })
+    const next = createArrivals({ perSecond: 1_000, fromMs: 5, rampMs: 0 })
     const due = Array.from({ length: 100_000 }, next)
     expect(due).toEqual(due.toSorted((a, b) => a - b))
     expect(due.at(-1)).toBeGreaterThan(97_000)
     expect(due.at(-1)).toBeLessThan(103_000)
   })
 
+  it('begin few', () => {
+    const next = createArrivals({ perSecond: 1_000, fromMs: 0, rampMs: 2_000 })
+    const due = Array.from({ length: 10_000 }, next)
+    const inSecond = (second: number) =>
+      due.filter((ms) => Math.floor(ms / 1_000) === second).length
+    expect(inSecond(0)).toBeLessThan(inSecond(1))
+    expect(inSecond(1)).toBeLessThan(inSecond(5))
+  })
+
   it('are drawn from an exponential distribution', () => {
-    const next = createArrivals({ perSecond: 1_000, fromMs: 0 }, () => 1 - Math.exp(-2))
+    const next = createArrivals({ perSecond: 1_000, fromMs: 0, rampMs: 0 }, () => 1 - Math.exp(-2))
     expect(next()).toBeCloseTo(2)
     expect(next()).toBeCloseTo(4)
   })
