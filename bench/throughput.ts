@@ -65,7 +65,7 @@ export async function measureThroughput(
       p99Ms,
       p999Ms,
       ...compare(start, end, cpuMs / 1_000),
-      ...(options.traffic.sentTimes === undefined ? {} : costsOfRequests(start, end, load)),
+      ...(isEachTransfer(options) ? {} : costsOfRequests(start, end, load)),
       ...(options.refusedStatus === undefined ? {} : refusals(load)),
       ...peakMemory(subject.service.processes),
       ...Object.assign({}, ...observed),
@@ -73,9 +73,14 @@ export async function measureThroughput(
   }
 }
 
-/** Where requests are not transfers, because some are sent again: what each of them costs. */
+function isEachTransfer({ traffic, refusedStatus }: LoadOptions): boolean {
+  return traffic.sentTimes === undefined && refusedStatus === undefined
+}
+
+/** Where some requests are no transfers, being sent again or refused: what each of them costs. */
 function costsOfRequests(start: Snapshot, end: Snapshot, { measured }: LoadResult): Measurement {
-  const { answered, durationMs, cpuMs } = measured
+  const { durationMs, cpuMs } = measured
+  const answered = measured.answered + measured.refused
   const { api, all } = usedBetween(start, end)
   return {
     requestsPerSecond: (answered / durationMs) * 1_000,
