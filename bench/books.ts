@@ -3,11 +3,11 @@ import type { BenchDatabase } from './database.ts'
 /**
  * Reads the whole books and returns what is wrong with them, in words: a rate is worth nothing when
  * money was lost on the way. `accepted` is what clients were told; more may stand in the books,
- * since an answer can be lost on a broken connection.
+ * since an answer can be lost on a broken connection, unless `exactly` says that none was.
  */
 export async function findFaultsInBooks(
   { pool, tenantId }: Pick<BenchDatabase, 'pool' | 'tenantId'>,
-  { accepted }: { accepted: number },
+  { accepted, exactly = false }: { accepted: number; exactly?: boolean },
 ): Promise<string[]> {
   const { rows } = await pool.query<BooksRow>(readBooks, [tenantId])
   const found = rows[0]
@@ -17,6 +17,7 @@ export async function findFaultsInBooks(
   return [
     ...faults.map(({ member, fault }) => `${fault}: ${found[member]}`),
     ...(missing > 0n ? [`accepted transfers without a key: ${missing}`] : []),
+    ...(exactly && missing < 0n ? [`transfers that nobody asked for: ${-missing}`] : []),
   ]
 }
 

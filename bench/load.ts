@@ -6,23 +6,40 @@ export type LoadOptions = {
   traffic: TrafficOptions
   /** The only status that counts as an acceptance. */
   expectedStatus: number
+  /** A status that counts as a refusal; without it everything unexpected is a failure. */
+  refusedStatus?: number
   /** Clients that each ask, wait for the answer, and ask again. */
   connections: number
+  /**
+   * Requests that become due in each second, whatever the answers take (an open loop); latencies
+   * then count from when a request was due. Without it each client asks again when it has its answer.
+   */
+  perSecond?: number
+  /** Ends the load after so many requests, if the time is not over before. */
+  atMost?: number
   warmUpMs: number
   /** How long is measured after the warm-up. */
   measuredMs: number
 }
 
 export type LoadResult = {
-  /** Transfers with the expected answer, in the warm-up and after it. */
+  /**
+   * Transfers with the expected answer, in the warm-up and after it. One that is sent several times
+   * counts once.
+   */
   accepted: number
   measured: {
     accepted: number
+    /** Requests with the expected answer, repetitions among them. */
+    answered: number
+    refused: number
+    refusedP99Ms: number
     /** From the end of the warm-up until the last client stopped. */
     durationMs: number
     p50Ms: number
     p95Ms: number
     p99Ms: number
+    p999Ms: number
     /** What the load itself cost, in CPU time. */
     cpuMs: number
   }

@@ -1,7 +1,7 @@
 import { createDatabaseMaker } from './database.ts'
 import { describeMachine, renderMachine } from './machine.ts'
 import { readOptions, usage, UsageError, type Options } from './options.ts'
-import { renderScenario, writeResult } from './report.ts'
+import { drawKept, renderScenario, writeResult } from './report.ts'
 import { concludeScenario, type ScenarioResult } from './result.ts'
 import { scenarios } from './scenarios/index.ts'
 import { startStack } from './stack.ts'
@@ -32,8 +32,8 @@ async function run(options: Options): Promise<void> {
       results.push(result)
       console.log(renderScenario(result))
     }
-    const path = await writeResult(options.out, { startedAt, machine, options, scenarios: results })
-    tell(`written to ${path}`)
+    const run = { startedAt, machine, options, scenarios: results }
+    tell(`written to ${(await writeResult(options.out, run)).join(' and ')}`)
   } finally {
     await stack.stop()
   }
@@ -86,7 +86,9 @@ async function measureInTurns(
 }
 
 try {
-  await run(readOptions(process.argv.slice(2)))
+  const options = readOptions(process.argv.slice(2))
+  if (options.charts.length === 0) await run(options)
+  else tell(`drawn in ${await drawKept(options.out, options.charts)}`)
 } catch (error) {
   const isUsage = error instanceof UsageError
   console.error(isUsage ? `bench: ${error.message}\n${usage}` : error)

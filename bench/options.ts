@@ -12,10 +12,14 @@ export type Options = {
   connections: number
   /** Settled transfers that a grown database holds. */
   rows: number
+  /** Transfers that wait before the worker of the scenario backlog starts. */
+  backlog: number
   /** Another checkout of this repository, to be measured beside this one. */
   against: string | undefined
   /** Where the results are written. */
   out: string
+  /** Kept results to be drawn on one page, instead of measuring. */
+  charts: readonly string[]
   /** Where CPU profiles and statement costs are written; they slow down what they look at. */
   profile: string | undefined
   /** Flags of node for API and worker, to try them out. */
@@ -33,8 +37,10 @@ export const usage = `Usage: npm run bench -- [options]
   --repeat N           rounds of each contender (3)
   --connections N      clients at a time (64)
   --rows N             settled transfers in the grown database (1000000)
+  --backlog N          transfers that wait until the worker starts (200000)
   --against FOLDER     another checkout, for the scenario of that name
   --out FOLDER         where the results are written (bench/results)
+  --chart FILE         draws a kept result instead, several with one --chart each
   --profile FOLDER     also writes CPU profiles and the costs of statements there
   --node-flags FLAGS   flags of node for API and worker, to try them out`
 
@@ -48,8 +54,10 @@ export function readOptions(argv: readonly string[]): Options {
     repeat: number('repeat', values.repeat, 1, 100),
     connections: number('connections', values.connections, 1, 10_000),
     rows: number('rows', values.rows, 1_000, 100_000_000),
+    backlog: number('backlog', values.backlog, 10_000, 1_000_000),
     against: values.against === undefined ? undefined : resolve(values.against),
     out: values.out,
+    charts: values.chart,
     profile: values.profile,
     nodeFlags: split(values['node-flags'], ' '),
   }
@@ -66,8 +74,10 @@ function parse(argv: readonly string[]) {
         repeat: { type: 'string', default: '3' },
         connections: { type: 'string', default: '64' },
         rows: { type: 'string', default: '1000000' },
+        backlog: { type: 'string', default: '200000' },
         against: { type: 'string' },
         out: { type: 'string', default: 'bench/results' },
+        chart: { type: 'string', multiple: true, default: [] },
         profile: { type: 'string' },
         'node-flags': { type: 'string', default: '' },
       },

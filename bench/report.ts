@@ -1,5 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { renderChart } from './chart.ts'
 import { metrics, type MetricName } from './metrics.ts'
 import type { Machine } from './machine.ts'
 import type { Options } from './options.ts'
@@ -13,14 +14,32 @@ export type RunResult = {
   scenarios: readonly ScenarioResult[]
 }
 
-/** Writes the run where it can be read again, and returns the path. */
-export async function writeResult(folder: string, result: RunResult): Promise<string> {
+/** Writes the run where it can be read again, and a chart of it beside it. Returns the paths. */
+export async function writeResult(folder: string, result: RunResult): Promise<string[]> {
   await mkdir(folder, { recursive: true })
   const date = result.startedAt.slice(0, 19).replaceAll(':', '-')
-  const path = join(folder, `${date}-${result.scenarios.map(({ name }) => name).join('-')}.json`)
-  await writeFile(path, `${JSON.stringify(result, undefined, 2)}\n`)
+  const path = join(folder, `${date}-${nameOf(result)}`)
+  await writeFile(`${path}.json`, `${JSON.stringify(result, undefined, 2)}\n`)
+  await writeFile(`${path}.html`, renderChart([result]))
+  return [`${path}.json`, `${path}.html`]
+}
+
+/** Draws kept runs on one page, and returns its path. */
+export async function drawKept(folder: string, paths: readonly string[]): Promise<string> {
+  const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8')))
+  await mkdir(folder, { recursive: true })
+  const path = join(folder, 'chart.html')
+  await writeFile(path, renderChart(texts.map((text) => JSON.parse(text) as RunResult)))
   return path
 }
+
+/** All the names of a whole run would be longer than a file's name can be. */
+function nameOf({ scenarios }: RunResult): string {
+  const names = scenarios.map(({ name }) => name).join('-')
+  return names.length <= longestName ? names : `${scenarios.length}-scenarios`
+}
+
+const longestName = 100
 
 /** The scenario for people: a table of medians with the lowest and highest round, ratios, targets. */
 export function renderScenario({
@@ -37,6 +56,9 @@ export function renderScenario({
     '',
     ...renderTable(contenders),
     '',
+    ...contenders.flatMap(({ name: contender, note }) =>
+      note === undefined ? [] : [`${contender}: ${note}`],
+    ),
     ...ratios.map(renderRatio),
     ...targets.map((target) => {
       const limit = 'atLeast' in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`

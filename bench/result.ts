@@ -15,6 +15,8 @@ export type ContenderResult = {
   name: string
   rounds: readonly Measurement[]
   summary: Readonly<Partial<Record<MetricName, Spread>>>
+  /** What they say, where the scenario explains it. */
+  note?: string
 }
 
 /** Over the rounds. */
@@ -22,14 +24,19 @@ export type Spread = { median: number; min: number; max: number }
 
 /** `rounds` holds the measurements of each contender, by its name. */
 export function concludeScenario(
-  { name, title, ratios, targets }: Scenario,
+  { name, title, ratios, targets, explain }: Scenario,
   rounds: ReadonlyMap<string, readonly Measurement[]>,
 ): ScenarioResult {
-  const contenders = [...rounds].map(([contender, measurements]) => ({
-    name: contender,
-    rounds: measurements,
-    summary: summarise(measurements),
-  }))
+  const contenders = [...rounds].map(([contender, measurements]) => {
+    const summary = summarise(measurements)
+    const note = explain?.(mediansOf(summary))
+    return {
+      name: contender,
+      rounds: measurements,
+      summary,
+      ...(note === undefined ? {} : { note }),
+    }
+  })
   const roundsOf = (contender: string, metric: MetricName) =>
     (rounds.get(contender) ?? []).map((measurement) => measurement[metric] ?? Number.NaN)
   return {
@@ -59,6 +66,12 @@ function isMet(target: Target, value: number): boolean {
 function summarise(measurements: readonly Measurement[]): ContenderResult['summary'] {
   const names = new Set(measurements.flatMap((one) => Object.keys(one)).filter(isMetricName))
   return Object.fromEntries([...names].map((name) => [name, spreadOf(measurements, name)]))
+}
+
+function mediansOf(summary: ContenderResult['summary']): Measurement {
+  return Object.fromEntries(
+    Object.entries(summary).map(([metric, spread]) => [metric, spread.median]),
+  )
 }
 
 function spreadOf(measurements: readonly Measurement[], name: MetricName): Spread {

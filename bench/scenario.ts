@@ -12,6 +12,8 @@ export type Scenario = {
   contenders(bench: Bench): Promise<Contender[]>
   ratios: readonly Ratio[]
   targets: readonly Target[]
+  /** What the medians of a contender say, in words. */
+  explain?(medians: Measurement): string
 }
 
 /** One side of a comparison. Contenders are measured in turns, so that noise hits all of them. */

@@ -20,6 +20,8 @@ export type PayonceOptions = {
   /** Flags of node for both. */
   nodeFlags: readonly string[]
   profile?: Profile | undefined
+  /** Further settings of both. */
+  env?: Readonly<Record<string, string>>
 }
 
 export type Payonce = Service<'api' | 'worker'> & {
@@ -41,8 +43,9 @@ export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
     // Receivers are on this machine.
     WEBHOOK_ALLOWED_NETWORKS: '127.0.0.0/8',
     ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }),
+    ...options.env,
   }
-  const workers: Program[] = []
+  const workers: number[] = []
   const started: Program[] = []
   const stop = async () => {
     await Promise.all(started.map((program) => program.stop()))
@@ -55,7 +58,7 @@ export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
       WORKER_PORT: String(port),
     })
     started.push(worker)
-    workers.push(worker)
+    workers.push(worker.pid)
     await untilReady(`http://127.0.0.1:${port}/readyz`, worker)
   }
 
@@ -70,7 +73,7 @@ export async function startPayonce(options: PayonceOptions): Promise<Payonce> {
     for (const port of ports.workers) await startWorkerAt(port)
     return {
       url: `http://127.0.0.1:${ports.api}`,
-      processes: { api: [api.pid], worker: workers.map(({ pid }) => pid) },
+      processes: { api: [api.pid], worker: workers },
       readBatches: () => readBatches(ports, database.apiKey),
       startWorker: async () => {
         const port = await freePort()

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { runLoad, type LoadOptions, type LoadResult } from './load.ts'
+import { untilSettled } from './settled.ts'
 import {
   cpuSeconds,
   cpuSecondsOfFamily,
@@ -19,10 +19,15 @@ export type Subject = {
   stack: Stack
   service: Pick<Service, 'url'> & { processes: Readonly<Partial<Record<Role, readonly number[]>>> }
   /** Transfers whose money has moved, as a client could see it in the database. */
-  countSettled(): Promise<number>
+  countSettled: () => Promise<number>
   /** Bytes of write-ahead log since the beginning of time. */
   readWalBytes(): Promise<number>
+  /** What else looks on while the load is measured. */
+  observers?: readonly Observer[]
 }
+
+/** Begins to look on when it is called, and ends with what it saw when what it returns is called. */
+export type Observer = (subject: Subject) => () => Promise<Measurement>
 
 export type Throughput = { measurement: Measurement; load: LoadResult }
 
@@ -36,17 +41,20 @@ export async function measureThroughput(
 ): Promise<Throughput> {
   const settledBefore = await subject.countSettled()
   let begun: Promise<Snapshot> | undefined
+  let observations: (() => Promise<Measurement>)[] = []
   const load = await runLoad(options, () => {
     for (const pid of Object.values(subject.service.processes).flat()) forgetPeakMemory(pid)
     begun = takeSnapshot(subject)
+    observations = (subject.observers ?? []).map((observe) => observe(subject))
   })
   const lastAnswerAt = performance.now()
   const end = await takeSnapshot(subject)
   const start = await begun
   if (start === undefined) throw new Error('the load told no end of its warm-up')
-  await untilSettled(subject, settledBefore + load.accepted)
+  const observed = await Promise.all(observations.map((end) => end()))
+  await untilSettled(subject.countSettled, settledBefore + load.accepted)
   const drainMs = performance.now() - lastAnswerAt
-  const { accepted, durationMs, p50Ms, p95Ms, p99Ms, cpuMs } = load.measured
+  const { accepted, durationMs, p50Ms, p95Ms, p99Ms, p999Ms, cpuMs } = load.measured
   return {
     load,
     measurement: {
@@ -55,10 +63,34 @@ export async function measureThroughput(
       p50Ms,
       p95Ms,
       p99Ms,
+      p999Ms,
       ...compare(start, end, cpuMs / 1_000),
+      ...(isEachTransfer(options) ? {} : costsOfRequests(start, end, load)),
+      ...(options.refusedStatus === undefined ? {} : refusals(load)),
       ...peakMemory(subject.service.processes),
+      ...Object.assign({}, ...observed),
     },
   }
+}
+
+function isEachTransfer({ traffic, refusedStatus }: LoadOptions): boolean {
+  return traffic.sentTimes === undefined && refusedStatus === undefined
+}
+
+/** Where some requests are no transfers, being sent again or refused: what each of them costs. */
+function costsOfRequests(start: Snapshot, end: Snapshot, { measured }: LoadResult): Measurement {
+  const { durationMs, cpuMs } = measured
+  const answered = measured.answered + measured.refused
+  const { api, all } = usedBetween(start, end)
+  return {
+    requestsPerSecond: (answered / durationMs) * 1_000,
+    apiCpuPerRequest: (api / answered) * 1_000,
+    totalCpuPerRequest: ((all + cpuMs / 1_000) / answered) * 1_000,
+  }
+}
+
+function refusals({ measured: { refused, refusedP99Ms, durationMs } }: LoadResult): Measurement {
+  return { refusedPerSecond: (refused / durationMs) * 1_000, refusedP99Ms }
 }
 
 type Snapshot = {
@@ -98,21 +130,31 @@ async function takeSnapshot(subject: Subject): Promise<Snapshot> {
 function compare(start: Snapshot, end: Snapshot, loadSeconds: number): Measurement {
   const settled = end.settled - start.settled
   const elapsedSeconds = (end.atMs - start.atMs) / 1_000
-  const used = Object.entries(end.cpu).map(
-    ([metric, seconds]) => [metric, seconds - (start.cpu[metric as CpuMetric] ?? 0)] as const,
-  )
-  const ours = used.reduce((total, [, seconds]) => total + seconds, loadSeconds)
-  const others =
-    end.busySeconds - start.busySeconds - ours - (end.benchSeconds - start.benchSeconds)
-  const costs = used.map(([metric, seconds]) => [metric, (seconds / settled) * 1_000])
+  const used = usedBetween(start, end)
+  const ours = used.all + loadSeconds
+  const busy = end.busySeconds - start.busySeconds
+  const others = busy - ours - (end.benchSeconds - start.benchSeconds)
+  const costs = used.byRole.map(([metric, seconds]) => [metric, (seconds / settled) * 1_000])
+  const ofAllCores = (seconds: number) =>
+    (100 * seconds) / (elapsedSeconds * availableParallelism())
   return {
     settledPerSecond: settled / elapsedSeconds,
     walBytesPerTransfer: (end.walBytes - start.walBytes) / settled,
     ...(Object.fromEntries(costs) as Measurement),
     loadCpuSeconds: (loadSeconds / settled) * 1_000,
     totalCpuSeconds: (ours / settled) * 1_000,
-    othersShare: Math.max(0, (100 * others) / (elapsedSeconds * availableParallelism())),
+    machineShare: ofAllCores(busy),
+    othersShare: Math.max(0, ofAllCores(others)),
   }
+}
+
+/** CPU seconds of all that is measured, without the load. */
+function usedBetween(start: Snapshot, end: Snapshot) {
+  const byRole = Object.entries(end.cpu).map(
+    ([metric, seconds]) => [metric, seconds - (start.cpu[metric as CpuMetric] ?? 0)] as const,
+  )
+  const api = byRole.find(([metric]) => metric === 'apiCpuSeconds')?.[1] ?? Number.NaN
+  return { byRole, api, all: sum(byRole.map(([, seconds]) => seconds)) }
 }
 
 /** Of several processes of a role, that of the largest. */
@@ -130,21 +172,4 @@ function mapRoles<Name extends string>(
 ): Partial<Record<Name, number>> {
   const pairs = Object.entries(processes).map(([role, pids]) => map(role as Role, pids))
   return Object.fromEntries(pairs) as Partial<Record<Name, number>>
-}
-
-/** 20 ms: finer than the drain of a few batches, and cheap for the database. */
-const settledPollMs = 20
-/** A minute: what has not settled by then was lost, or never will be in time. */
-const drainTimeoutMs = 60_000
-
-async function untilSettled(subject: Subject, expected: number): Promise<void> {
-  const deadline = performance.now() + drainTimeoutMs
-  for (;;) {
-    const settled = await subject.countSettled()
-    if (settled >= expected) return
-    if (performance.now() > deadline) {
-      throw new Error(`${expected - settled} accepted transfers were not settled within a minute`)
-    }
-    await sleep(settledPollMs)
-  }
 }

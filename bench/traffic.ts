@@ -13,7 +13,12 @@ export type TrafficOptions = {
   waitSeconds?: number
   /** Transfers in one request; single ones without it. */
   batchSize?: number
+  /** How often each request is sent; once without it. */
+  sentTimes?: number
 }
+
+/** A request as it goes on the wire, and whether it was sent before. */
+export type TrafficRequest = { text: string; isRepeated: boolean }
 
 type Pair = [source: string, destination: string]
 
@@ -90,6 +95,37 @@ export function createTraffic(options: TrafficOptions): () => string {
 }
 
 const largestAmount = 10_000
+
+/**
+ * Sends each request so many times under its one key: again at once, by whichever connection asks
+ * next, while the first may be in flight (a twin); then a thousand requests later, when it has most
+ * likely settled (a late replay), and so on.
+ */
+export function withRepetitions(
+  nextRequest: () => string,
+  sentTimes: number,
+): () => TrafficRequest {
+  const due: { text: string; left: number; atNumber: number }[] = []
+  let number = 0
+  return function nextOfMany() {
+    number += 1
+    const [repeated] = due
+    if (repeated !== undefined && repeated.atNumber <= number) {
+      due.shift()
+      if (repeated.left > 1) {
+        // Later than all that wait, so that the list stays in order.
+        due.push({ ...repeated, left: repeated.left - 1, atNumber: number + repetitionGap })
+      }
+      return { text: repeated.text, isRepeated: true }
+    }
+    const text = nextRequest()
+    if (sentTimes > 1) due.unshift({ text, left: sentTimes - 1, atNumber: number + 1 })
+    return { text, isRepeated: false }
+  }
+}
+
+/** 1,000 requests: some tenths of a second, in which a transfer settles. */
+const repetitionGap = 1_000
 
 function otherThan(index: number, count: number): number {
   return (index + 1 + randomIndex(count - 1)) % count

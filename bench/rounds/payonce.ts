@@ -5,7 +5,8 @@ import { findFaultsInBooks } from '../books.ts'
 import { currency } from '../history.ts'
 import { createProfile } from '../profile.ts'
 import { startPayonce, type Batches, type Payonce } from '../service.ts'
-import { measureThroughput } from '../throughput.ts'
+import { countSettled } from '../settled.ts'
+import { measureThroughput, type Observer } from '../throughput.ts'
 import { readWalBytes, refuseFailures, refuseFaults } from './checks.ts'
 import type { BenchDatabase } from '../database.ts'
 import type { Measurement } from '../metrics.ts'
@@ -21,8 +22,21 @@ export type PayonceRoundOptions = Round & {
   connections: number
   /** 1 unless told otherwise. */
   workers?: number
+  /** As `--seconds` and `--warm-up` say unless told otherwise. */
+  measuredMs?: number
+  warmUpMs?: number
   /** Transfers in one request; single ones without it. */
   batchSize?: number
+  /** How often each request is sent; once, and without what a request costs, where it is left out. */
+  sentTimes?: number
+  /** Requests that become due in each second (an open loop), instead of each client's next one. */
+  perSecond?: number
+  /** Counts refusals (`503`), which are a fault of the round without it. */
+  mayRefuse?: boolean
+  /** Further settings of API and worker. */
+  env?: Readonly<Record<string, string>>
+  /** What else looks on while the load is measured. */
+  observers?: readonly Observer[]
   /** What is to be done before the load begins, once everything runs. */
   prepare?(payonce: Payonce): Promise<void>
   /** What is measured besides, when everything is settled. */
@@ -50,7 +64,8 @@ async function measureWithRedis(
   round: PayonceRoundOptions,
   redis: Redis,
 ): Promise<Measurement> {
-  const { database, accounts, traffic, queue, connections, batchSize, waitSeconds, label } = round
+  const { database, accounts, traffic, queue, connections, label } = round
+  const { batchSize, sentTimes, waitSeconds, perSecond, mayRefuse } = round
   const profile =
     options.profile === undefined
       ? undefined
@@ -62,6 +77,7 @@ async function measureWithRedis(
     nodeFlags: options.nodeFlags,
     workers: round.workers ?? 1,
     profile,
+    ...(round.env === undefined ? {} : { env: round.env }),
   })
   try {
     // Every round begins just behind a checkpoint and ends before the next one comes.
@@ -75,6 +91,7 @@ async function measureWithRedis(
         service: payonce,
         countSettled: () => countSettled(database),
         readWalBytes: () => readWalBytes(database.pool),
+        observers: round.observers ?? [],
       },
       {
         traffic: {
@@ -85,12 +102,15 @@ async function measureWithRedis(
           accounts: accounts.map((id) => encodeId('account', id)),
           currency,
           ...(batchSize === undefined ? {} : { batchSize }),
+          ...(sentTimes === undefined ? {} : { sentTimes }),
           ...(waitSeconds === undefined ? {} : { waitSeconds }),
         },
         expectedStatus: waitSeconds === undefined ? 202 : 200,
+        ...(mayRefuse === true ? { refusedStatus: 503 } : {}),
+        ...(perSecond === undefined ? {} : { perSecond }),
         connections,
-        warmUpMs: options.warmUpMs,
-        measuredMs: options.measuredMs,
+        warmUpMs: round.warmUpMs ?? options.warmUpMs,
+        measuredMs: round.measuredMs ?? options.measuredMs,
       },
     )
     const commands = (await countCommands(redis)) - before.commands
@@ -98,7 +118,8 @@ async function measureWithRedis(
     await profile?.writeCosts(load.accepted)
     refuseFailures(load.failures)
     const accepted = acceptedBefore + load.accepted
-    refuseFaults(await findFaultsInBooks(database, { accepted }))
+    // No answer was lost, so that a single row more would be a second effect.
+    refuseFaults(await findFaultsInBooks(database, { accepted, exactly: true }))
     return {
       ...measurement,
       ...concluded,
@@ -109,15 +130,6 @@ async function measureWithRedis(
     await payonce.stop()
     profile?.writeFunctions()
   }
-}
-
-/** Every settled transfer here moves money, and so stands in the chains of two accounts. */
-async function countSettled({ pool, tenantId }: BenchDatabase): Promise<number> {
-  const { rows } = await pool.query<{ settled: number }>(
-    'SELECT (sum(entry_count) / 2)::float8 AS settled FROM accounts WHERE tenant_id = $1',
-    [tenantId],
-  )
-  return rows[0]?.settled ?? 0
 }
 
 async function countKeys({ pool, tenantId }: BenchDatabase): Promise<number> {

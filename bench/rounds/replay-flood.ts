@@ -4,6 +4,7 @@ import { findFaultsInBooks } from '../books.ts'
 import { currency, openAccounts } from '../history.ts'
 import { sendAtPace, type PacedAnswer } from '../pace.ts'
 import { startPayonce } from '../service.ts'
+import { countSettled, untilSettled } from '../settled.ts'
 import { percentile } from '../statistics.ts'
 import { createTraffic } from '../traffic.ts'
 import { refuseFailures, refuseFaults } from './checks.ts'
@@ -48,7 +49,7 @@ export async function measureReplayFlood(
     const before = await takeSnapshot(database)
     await sent
     const after = await takeSnapshot(database)
-    await untilSettled(database, flood.accepted)
+    await untilSettled(() => countSettled(database), flood.accepted)
     refuseFailures(flood.failures)
     refuseFaults(await findFaultsInBooks(database, { accepted: flood.accepted }))
     return {
@@ -135,23 +136,4 @@ class ReplayFlood {
 
 async function takeSnapshot(database: BenchDatabase): Promise<{ settled: number; atMs: number }> {
   return { settled: await countSettled(database), atMs: performance.now() }
-}
-
-async function countSettled({ pool, tenantId }: BenchDatabase): Promise<number> {
-  const { rows } = await pool.query<{ settled: number }>(
-    'SELECT (sum(entry_count) / 2)::float8 AS settled FROM accounts WHERE tenant_id = $1',
-    [tenantId],
-  )
-  return rows[0]?.settled ?? 0
-}
-
-/** A minute: what has not settled by then was lost, or never will be in time. */
-const drainTimeoutMs = 60_000
-
-async function untilSettled(database: BenchDatabase, expected: number): Promise<void> {
-  const deadline = performance.now() + drainTimeoutMs
-  while ((await countSettled(database)) < expected) {
-    if (performance.now() > deadline) throw new Error('accepted transfers were not settled')
-    await sleep(20)
-  }
 }

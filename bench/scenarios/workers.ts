@@ -1,17 +1,19 @@
-import { payonceContender } from './contenders.ts'
-import type { Scenario } from '../scenario.ts'
+import { describeBound, observeBounds } from '../bounds.ts'
+import { withDatabase } from '../database.ts'
+import { openAccounts } from '../history.ts'
+import { measurePayonce } from '../rounds/payonce.ts'
+import { accountCount } from './contenders.ts'
+import type { Bench, Contender, Scenario } from '../scenario.ts'
 
-const counts = [1, 2, 4]
+const counts = [1, 2, 3, 4]
 
 export const workers: Scenario = {
   name: 'workers',
   title:
-    'The load of `uniform` with 1, 2 and 4 workers, all on this machine, and with the queue in Postgres',
+    'The load of `uniform` with 1 to 4 workers, all on this machine, and with the queue in Postgres',
   contenders: async (bench) => [
-    ...counts.map((count) =>
-      payonceContender(bench, 'uniform', { name: nameOf(count), workers: count }),
-    ),
-    payonceContender(bench, 'uniform', { name: 'queue in Postgres', queue: 'postgres' }),
+    ...counts.map((count) => contender(bench, nameOf(count), count, 'redis')),
+    contender(bench, 'queue in Postgres', 1, 'postgres'),
   ],
   ratios: [
     ...counts.slice(1).map((count) => ({
@@ -22,6 +24,31 @@ export const workers: Scenario = {
     { metric: 'settledPerSecond', of: 'queue in Postgres', to: nameOf(1) },
   ],
   targets: [],
+  explain: (medians) => describeBound(medians),
+}
+
+function contender(
+  bench: Bench,
+  name: string,
+  count: number,
+  queue: 'redis' | 'postgres',
+): Contender {
+  return {
+    name,
+    measure: (round) =>
+      withDatabase(bench.databases, async (database) =>
+        measurePayonce(bench, {
+          ...round,
+          database,
+          accounts: await openAccounts(database, accountCount),
+          traffic: 'uniform',
+          queue,
+          connections: bench.options.connections,
+          workers: count,
+          observers: [observeBounds(database)],
+        }),
+      ),
+  }
 }
 
 function nameOf(count: number): string {

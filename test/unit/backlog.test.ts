@@ -19,7 +19,9 @@ function createParts(limit: number) {
       return state.length
     },
   }
-  return { state, backlog: createBacklog({ queue, limit }) }
+  const turns: boolean[] = []
+  const onTurn = ({ isFull }: { isFull: boolean }) => turns.push(isFull)
+  return { state, turns, backlog: createBacklog({ queue, limit, onTurn }) }
 }
 
 /** A second later, with a request that makes the backlog look, and one that is told what it saw. */
@@ -47,6 +49,15 @@ describe('the backlog', () => {
     await vi.advanceTimersByTimeAsync(999)
     for (let request = 0; request < 1_000; request += 1) backlog.isFull()
     expect(state.looks).toBe(1)
+  })
+
+  it('tells when it becomes full and when it no longer is, once each', async () => {
+    const parts = createParts(3)
+    for (const length of [2, 3, 4, 5, 2, 1]) {
+      parts.state.length = length
+      await nextLook(parts)
+    }
+    expect(parts.turns).toEqual([true, false])
   })
 
   it('is never full because the queue is away', async () => {

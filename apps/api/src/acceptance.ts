@@ -1,4 +1,5 @@
-import { findKey, matches, type KnownKey } from '@payonce/core/idempotency/known-key'
+import { createKeyReader } from '@payonce/core/idempotency/key-reader'
+import { matches, type KnownKey } from '@payonce/core/idempotency/known-key'
 import { encodeId } from '@payonce/core/ids'
 import { differingMembers } from '@payonce/core/transfers/command'
 import { dryRun } from '@payonce/core/transfers/dry-run'
@@ -70,6 +71,7 @@ export type Acceptance = {
 export function createAcceptance(deps: Deps): Acceptance {
   const { pool, newId, accepter, accountFacts, backlog, clock, watcher, publicUrl } = deps
   const statusOf = createStatusReader(pool)
+  const findKey = createKeyReader(pool)
 
   async function answer(c: Context<Env>, asked: CommandRequest): Promise<Response> {
     const { command, body, route } = asked
@@ -114,7 +116,7 @@ export function createAcceptance(deps: Deps): Acceptance {
   ): Promise<{ id: string; acceptedAt: Date; isReplay: boolean }> {
     const refusal = await refusalOf(request, asked)
     if (refusal !== undefined) {
-      const known = await findKey(pool, request.tenantId, request.idempotencyKey)
+      const known = await findKey(request)
       if (known === undefined) throw refusal
       if (!matches(known, request.fingerprint)) throw await mismatch(known, request)
       return { id: known.resourceId, acceptedAt: known.acceptedAt, isReplay: true }

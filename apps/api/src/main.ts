@@ -111,7 +111,12 @@ export async function startApi(
     accepter,
     acceptBatch: (request) => acceptBatch({ pool: acceptancePool, dispatcher, clock }, request),
     replayCounter,
-    backlog: createBacklog({ queue, limit: config.BACKLOG_LIMIT }),
+    backlog: createBacklog({
+      queue,
+      limit: config.BACKLOG_LIMIT,
+      onTurn: ({ isFull, count }) =>
+        log.warn({ count }, isFull ? 'backlog is full: refusing' : 'backlog is no longer full'),
+    }),
     clock,
     watcher,
     queue,

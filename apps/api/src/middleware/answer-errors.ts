@@ -15,7 +15,7 @@ export function answerErrors({
     const problem = toProblem(error)
     const { requestId } = c.var
     if (problem.code === 'internal_error') log.error({ requestId, error }, 'request failed')
-    else if (problem.status >= 500) log.warn({ requestId, error }, 'request could not be served')
+    else if (isOutage(problem)) log.warn({ requestId, error }, 'request could not be served')
     const body = renderProblem(problem, requestId, publicUrl)
     return c.body(body, problem.status, {
       'content-type': 'application/problem+json',
@@ -28,6 +28,11 @@ export function answerNotFound(): NotFoundHandler<Env> {
   return function refuseUnknownRoute() {
     throw new Problem('not_found', 'There is no such route.')
   }
+}
+
+/** A full backlog is told once, by whoever looks at it: a line each would be a load of its own. */
+function isOutage({ status, code }: Problem): boolean {
+  return status >= 500 && code !== 'backlog_full'
 }
 
 const retryAfter = { 'retry-after': String(failurePolicies.acceptance_outage.retryAfterSeconds) }

@@ -9,6 +9,8 @@ export type BacklogOptions = {
   queue: Pick<SettlementQueue, 'count'>
   /** The most jobs that may wait and run. */
   limit: number
+  /** Told when it becomes full, and when it no longer is. */
+  onTurn(turn: { isFull: boolean; count: number }): void
 }
 
 /** 1 s: at any rate that this machine can accept, the limit is passed by little within it. */
@@ -19,12 +21,15 @@ const lookIntervalMs = 1_000
  * come. Where the queue is away the last look holds for as long, then none: refusing payments
  * because the doorbell is broken would be worse than a long queue.
  */
-export function createBacklog({ queue, limit }: BacklogOptions): Backlog {
+export function createBacklog({ queue, limit, onTurn }: BacklogOptions): Backlog {
   let count = 0
   let lookedAtMs = Number.NEGATIVE_INFINITY
 
   async function look(): Promise<void> {
+    const wasFull = count >= limit
     count = await queue.count().catch(() => 0)
+    const isFull = count >= limit
+    if (isFull !== wasFull) onTurn({ isFull, count })
   }
 
   return {

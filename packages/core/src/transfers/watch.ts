@@ -60,10 +60,13 @@ export function createWatcher({ db, maxWaiting, onError }: WatcherOptions): Watc
     nextLook = setTimeout(() => void tick(), Math.max(0, delayMs))
   }
 
-  /** Never so short that looking is all we do, and long while the database is away. */
+  /**
+   * Never so short that looking is all we do, and long while the database is away. Half of what a look
+   * takes: with twice of it, hundreds who wait on a busy machine waited longest for the next look.
+   */
   function pauseMs(isFast: boolean): number {
     const shortest = isFast && !failed ? shortestPauseMs : longestPauseMs
-    return Math.min(Math.max(shortest, 2 * lookedFor), 1_000)
+    return Math.min(Math.max(shortest, lookedFor / 2), 1_000)
   }
 
   function isAnybodyNew(): boolean {
