@@ -57,7 +57,7 @@ describe('a planted mistake is found:', () => {
     ['on conflict do nothing', 1_000],
     ['settled read before the locks, on conflict do nothing', 300],
     ['accounts read before the locks', 300],
-    ['parents read before the locks', 300],
+    ['parents read before the locks', 1_000],
     ['no locks', 300],
     ['unordered locks', 300],
     ['no sweep', 300],

@@ -16,6 +16,10 @@ export type Steps<T> = Generator<undefined, T, undefined>
 export class ConnectionLost extends Error {}
 /** COMMIT was sent, and nobody knows what became of it. */
 export class AmbiguousCommit extends Error {}
+/** Thrown by the thousand: to make each anew, with its stack, would be half of the work. */
+const connectionLost = new ConnectionLost('the session was ended')
+const ambiguousCommit = new AmbiguousCommit('nobody knows what became of COMMIT')
+
 export class UniqueViolation extends Error {}
 export class Deadlock extends Error {}
 
@@ -152,11 +156,11 @@ export class Transaction {
     const { random, isStormy } = this.#database
     if (isStormy && random.happens(0.04)) {
       this.#database.abort(this)
-      throw new AmbiguousCommit('COMMIT never arrived')
+      throw ambiguousCommit
     }
     this.#database.commit(this)
     yield
-    if (isStormy && random.happens(0.06)) throw new AmbiguousCommit('the answer was lost')
+    if (isStormy && random.happens(0.06)) throw ambiguousCommit
   }
 
   *#waitWhileHeld(holders: ReadonlyMap<string, Transaction>, name: string): Steps<void> {
@@ -183,6 +187,6 @@ export class Transaction {
   }
 
   #requireOpen(): void {
-    if (this.isOver) throw new ConnectionLost('the session was ended')
+    if (this.isOver) throw connectionLost
   }
 }

@@ -161,6 +161,8 @@ function* settleOnce(service: Service, owner: object, ids: readonly string[]): S
     for (const [id, parent] of parents) parents.set(id, early?.transfers.get(id) ?? parent)
   }
   const result = applyCommands({ accounts, parents, commands: due.map(toLedgerCommand), now })
+  // Between what was read and what is inserted lies a round trip, in which a cancel may win.
+  yield* tx.trip()
   yield* insertTransfers(service, tx, due, result)
   yield* tx.trip()
   yield* insertEntries(service, tx, result)
