@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTraffic, type TenantMemory, type Traffic } from './traffic.ts'
 import type { Operation } from '../history.ts'
@@ -37,6 +38,8 @@ const lookEveryMs = 200
 export function startLoad(options: LoadOptions): Load {
   const { casts, apis, caller, random, clients, perSecond } = options
   const stopping = new AbortController()
+  // Every client sleeps on it.
+  setMaxListeners(0, stopping.signal)
   let leaveShare = 0
   let stoppedAtMs = Number.POSITIVE_INFINITY
 

@@ -41,11 +41,11 @@ export const failpoints = {
   ),
   'settle:job-received': {
     file: worker,
-    anchor: '    process: settler.settle,',
+    anchor: '    process: watchdog.watching(settler.settle),',
     put: 'instead',
     text:
-      "    process: async (ref) => {\n      globalThis.stormFailpoint('settle:job-received')\n" +
-      "      await settler.settle(ref)\n      globalThis.stormFailpoint('settle:job-not-acknowledged')\n    },",
+      "    process: watchdog.watching(async (ref) => {\n      globalThis.stormFailpoint('settle:job-received')\n" +
+      "      await settler.settle(ref)\n      globalThis.stormFailpoint('settle:job-not-acknowledged')\n    }),",
   },
   'settle:after-begin': before(
     settle,
