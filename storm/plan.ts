@@ -45,8 +45,11 @@ export type PlanOptions<Shape extends FaultShape> = {
 
 /** The load runs so long before the first fault, and between two of them. */
 const calmMs = 2_000
-/** The share of its limit that a recovery takes most of the time: the next fault comes after that. */
-const usualRecovery = 0.6
+/**
+ * What a recovery takes most of the time, at most: the next fault is planned after that. One that
+ * takes longer only makes the rest of the plan later.
+ */
+const usualRecoveryMs = 8_000
 
 /**
  * Makes the plan of a storm before it begins, by nothing but its options: the same seed makes the
@@ -69,7 +72,7 @@ export function makePlan<Shape extends FaultShape>(options: PlanOptions<Shape>):
       recoveryMs: shape.recoveryMs,
     })
     const calm = calmMs * (0.5 + random.fraction())
-    atMs += shape.durationMs + usualRecovery * shape.recoveryMs + calm
+    atMs += shape.durationMs + Math.min(usualRecoveryMs, shape.recoveryMs) + calm
   }
   return { seed, durationMs, queue, faults }
 }

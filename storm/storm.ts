@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { catalogue } from './faults/catalogue.ts'
+import { createExpectations } from './expectations.ts'
 import { nameOf, type Plan, type PlannedFault } from './plan.ts'
 import { createRandom } from './random.ts'
 import { watchBooks, type Watch } from './harness/watch.ts'
@@ -25,9 +26,6 @@ export type StormOptions = {
 const healWithinMs = 60_000
 const lookEveryMs = 250
 const listed = 20
-/** Answers that clients may get; all else is a finding (table F, "ALL"). */
-const allowed = new Set([200, 201, 202, 409, 422, 429, 503])
-
 /**
  * Runs the load and the faults of the plan, each followed by its recovery, then heals everything and
  * waits until nothing is open. Returns what was not as it should be; the history says the rest.
@@ -39,7 +37,8 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
     findings.push(finding)
     tell(`FOUND ${finding}`)
   }
-  findInHistory(recorder, find)
+  const expectations = createExpectations(find)
+  recorder.listen((record) => expectations.see(record, recorder.now()))
   const random = createRandom(plan.seed)
   const connections = installation.apiUrls.map((url) => connectApi(url, options.clients + 64))
   const caller = createCaller(recorder)
@@ -68,6 +67,7 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
   for (const planned of plan.faults) await faults.run(planned)
   await untilMs(loadBeganAtMs + plan.durationMs)
   tell('healing')
+  await heal(storm)
   await load.stop()
   await untilSettled({ watch, casts, tell, find })
   await watch.stop()
@@ -92,7 +92,10 @@ class Faults {
     await untilMs(this.#about.loadBeganAtMs + planned.atMs)
     tell(`${planned.number}. ${planned.name}, ${planned.target}`)
     await this.#note(planned, 'begin')
-    await fault.strike(this.#storm, planned)
+    await fault.strike(this.#storm, planned).catch(async (error: unknown) => {
+      find(`${planned.name} could not be carried out: ${String(error)}`)
+      await heal(this.#storm)
+    })
     await this.#note(planned, 'end')
     const afterMs = await this.#recover(planned)
     if (afterMs > planned.recoveryMs) {
@@ -126,6 +129,19 @@ class Faults {
   }
 }
 
+/** Takes back whatever a fault may have left behind. */
+async function heal({ apis, workers, postgres, redis, proxies, receiver }: Storm): Promise<void> {
+  for (const { postgres, redis } of [proxies.api, proxies.worker]) {
+    postgres.set({ kind: 'fair' })
+    redis?.set({ kind: 'fair' })
+  }
+  receiver.behave('well')
+  await postgres.heal()
+  await redis?.heal()
+  for (const process of [...apis, ...workers]) process.thaw()
+  await Promise.all([...apis, ...workers].map((process) => process.untilReady()))
+}
+
 async function untilSettled({
   watch,
   casts,
@@ -138,10 +154,14 @@ async function untilSettled({
   for (;;) {
     const now = await watch.now()
     const unsettled = now === undefined ? undefined : await watch.unsettledUntil(now)
+    const deferred = await watch.deferred()
     const undelivered = await watch.undelivered(healthy)
-    if (unsettled === 0 && undelivered === 0) break
+    if (unsettled === 0 && deferred === 0 && undelivered === 0) break
     if (performance.now() - startedAtMs > healWithinMs) {
-      find(`not healed: ${unsettled} transfers are unsettled, ${undelivered} events undelivered`)
+      find(
+        `not healed: ${unsettled} transfers are unsettled, ${deferred} deferred, ` +
+          `${undelivered} events undelivered`,
+      )
       for (const { id, key, acceptedAt } of await watch.listUnsettled(listed)) {
         find(`unsettled: ${id}, key ${key}, accepted at ${acceptedAt.toISOString()}`)
       }
@@ -150,18 +170,6 @@ async function untilSettled({
     await sleep(lookEveryMs)
   }
   tell(`settled and delivered after ${Math.round(performance.now() - startedAtMs)} ms`)
-}
-
-/** Looks at records that tell by themselves that something is wrong. */
-function findInHistory(recorder: Recorder, find: (finding: string) => void): void {
-  recorder.listen((record) => {
-    if (record.type === 'answered' && !allowed.has(record.status)) {
-      find(`call ${record.call} was answered with ${record.status} ${record.code ?? ''}`)
-    }
-    if (record.type === 'exited' && !record.isExpected) {
-      find(`${record.process} ended by itself, with ${record.signal ?? record.code}`)
-    }
-  })
 }
 
 async function untilMs(atMs: number): Promise<void> {

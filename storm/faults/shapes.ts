@@ -46,6 +46,14 @@ export const shapes: readonly Fault[] = [
     strike: spendHalf,
   },
   {
+    row: 'F16',
+    name: 'poison among others',
+    targets: ['clients'],
+    durationMs: 5_000,
+    recoveryMs: 10_000,
+    strike: poisonOneIn,
+  },
+  {
     row: 'F18',
     name: 'receiver fails in every way',
     targets: ['receiver'],
@@ -61,7 +69,7 @@ export const shapes: readonly Fault[] = [
   },
 ]
 
-type Payment = { source: string; destination: string; amount: number }
+type Payment = { source: string; destination: string; amount: number; description?: string }
 
 /** Sends payments of the first tenant, so many at a time, to every API in turns. */
 async function burst(
@@ -145,5 +153,48 @@ async function countSucceeded({ pool }: Storm, wireIds: readonly string[]): Prom
     const { ended = 0, succeeded = 0 } = rows[0] ?? {}
     if (ended === ids.length || performance.now() > deadline) return succeeded
     await sleep(100)
+  }
+}
+
+const poisoned = 400
+/** One in so many makes settlement throw by itself. */
+const poisonEvery = 100
+const neighboursSettleWithinMs = 5_000
+
+/** Makes Postgres refuse single transfers with an error that is no outage, for a while. */
+async function poisonOneIn(storm: Storm): Promise<void> {
+  const { pool } = storm
+  const [cast] = storm.casts
+  const poison = 'storm poison'
+  await pool.query(
+    `CREATE FUNCTION storm_poison() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN RAISE EXCEPTION 'poison' USING ERRCODE = 'data_exception'; END $$`,
+  )
+  await pool.query(
+    `CREATE TRIGGER storm_poison BEFORE INSERT ON transfers FOR EACH ROW
+       WHEN (NEW.description = '${poison}') EXECUTE FUNCTION storm_poison()`,
+  )
+  try {
+    const replies = await burst(storm, 'F16', poisoned, (index) => ({
+      source: cast?.world ?? '',
+      destination: cast?.hot[0] ?? '',
+      amount: 1,
+      ...(index % poisonEvery === 0 ? { description: poison } : {}),
+    }))
+    const ids = replies.map(({ body }) => body).filter(({ description }) => description !== poison)
+    const succeeded = await countSucceeded(
+      storm,
+      ids.map(({ id }) => String(id)),
+    )
+    const { rows } = await pool.query<{ longest: number }>(
+      `SELECT coalesce(max(extract(epoch FROM settled_at - created_at) * 1000), 0)::int AS longest
+         FROM transfers WHERE idempotency_key LIKE 'F16-%'`,
+    )
+    const longest = rows[0]?.longest ?? 0
+    storm.tell(`${succeeded} neighbours of poison, the last settled after ${longest} ms`)
+    if (succeeded !== ids.length) storm.find(`F16: ${ids.length - succeeded} neighbours wait`)
+    if (longest > neighboursSettleWithinMs) storm.find(`F16: a neighbour waited ${longest} ms`)
+  } finally {
+    await pool.query('DROP FUNCTION storm_poison CASCADE')
   }
 }

@@ -90,8 +90,8 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   let stopping: Promise<void> | undefined
 
   async function stop(): Promise<void> {
-    postgres.thaw()
-    redis?.thaw()
+    await postgres.heal()
+    await redis?.heal()
     await Promise.all(processes.map((process) => process.stop()))
     for (const own of [proxies.api, proxies.worker]) {
       await own.postgres.close()

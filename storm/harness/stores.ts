@@ -16,6 +16,8 @@ export type Store = {
   freeze(): void
   thaw(): void
   isAway(): boolean
+  /** Whatever has been done to it, it runs afterwards. */
+  heal(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -37,28 +39,19 @@ export async function startPostgres(
       log: () => undefined,
     })
   let server = await start()
-  let isAway = false
   return {
     url: server.url,
-    crash: async () => {
-      isAway = true
+    ...standing({
       // SIGQUIT is Postgres' immediate shutdown: all processes end at once, without a checkpoint.
-      process.kill(server.pid, 'SIGQUIT')
-      await server.exited
-    },
-    start: async () => {
-      server = await start()
-      isAway = false
-    },
-    freeze: () => {
-      isAway = true
-      for (const pid of familyOf(server.pid)) signal(pid, 'SIGSTOP')
-    },
-    thaw: () => {
-      for (const pid of familyOf(server.pid)) signal(pid, 'SIGCONT')
-      isAway = false
-    },
-    isAway: () => isAway,
+      kill: async () => {
+        process.kill(server.pid, 'SIGQUIT')
+        await server.exited
+      },
+      start: async () => {
+        server = await start()
+      },
+      family: () => familyOf(server.pid),
+    }),
     stop: () => server.stop(),
   }
 }
@@ -72,33 +65,63 @@ export async function startRedis(folder: string): Promise<RedisStore> {
   const dir = join(folder, 'redis')
   await mkdir(dir, { recursive: true })
   let server = await startRedisServer(port, dir)
-  let isAway = false
+  const kill = async () => {
+    signal(server.pid, 'SIGKILL')
+    await server.exited
+  }
   return {
     url: `redis://127.0.0.1:${port}`,
-    crash: async () => {
-      isAway = true
-      signal(server.pid, 'SIGKILL')
-      await server.exited
-    },
-    start: async () => {
-      server = await startRedisServer(port, dir)
-      isAway = false
-    },
+    ...standing({
+      kill,
+      start: async () => {
+        server = await startRedisServer(port, dir)
+      },
+      family: () => [server.pid],
+    }),
     forget: () => {
       for (const name of readdirSync(dir)) rmSync(join(dir, name), { recursive: true })
     },
-    freeze: () => {
-      isAway = true
-      signal(server.pid, 'SIGSTOP')
-    },
-    thaw: () => {
-      signal(server.pid, 'SIGCONT')
-      isAway = false
-    },
-    isAway: () => isAway,
-    stop: async () => {
-      signal(server.pid, 'SIGKILL')
-      await server.exited
+    stop: kill,
+  }
+}
+
+/** What can be done to the processes of a store, and how it stands with them. */
+function standing(store: {
+  kill(): Promise<void>
+  start(): Promise<void>
+  family(): readonly number[]
+}): Omit<Store, 'url' | 'stop'> {
+  let state: 'running' | 'frozen' | 'down' = 'running'
+
+  async function crash(): Promise<void> {
+    state = 'down'
+    await store.kill()
+  }
+
+  async function start(): Promise<void> {
+    await store.start()
+    state = 'running'
+  }
+
+  function freeze(): void {
+    state = 'frozen'
+    for (const pid of store.family()) signal(pid, 'SIGSTOP')
+  }
+
+  function thaw(): void {
+    for (const pid of store.family()) signal(pid, 'SIGCONT')
+    state = 'running'
+  }
+
+  return {
+    crash,
+    start,
+    freeze,
+    thaw,
+    isAway: () => state !== 'running',
+    heal: async () => {
+      if (state === 'frozen') thaw()
+      if (state === 'down') await start()
     },
   }
 }

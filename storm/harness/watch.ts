@@ -10,6 +10,8 @@ export type Watch = {
   unsettledUntil(time: Date): Promise<number | undefined>
   /** Which those are, at most so many. */
   listUnsettled(limit: number): Promise<readonly UnsettledRow[]>
+  /** What was tried and is to be tried later; undefined where Postgres is away. */
+  deferred(): Promise<number | undefined>
   /** Events that healthy endpoints have not got; undefined where Postgres is away. */
   undelivered(healthy: readonly string[]): Promise<number | undefined>
   /** Postgres' own time. */
@@ -89,6 +91,12 @@ export function watchBooks(pool: Pool, recorder: Recorder): Watch {
       )
       return rows
     },
+    deferred: () =>
+      unlessAway(
+        pool
+          .query<{ count: number }>('SELECT count(*)::int AS count FROM deferred')
+          .then(({ rows }) => rows[0]?.count ?? 0),
+      ),
     undelivered: (healthy) =>
       unlessAway(
         pool
