@@ -1,4 +1,4 @@
-import { onFirstSignal, runUntilSignal } from '@payonce/core/process'
+import { onFirstSignal, runUntilSignal, type Service } from '@payonce/core/process'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
 /** Thrown in place of ending this process, which runs the tests. */
@@ -71,7 +71,7 @@ describe('the first signal', () => {
 
 describe('a service', () => {
   /** Runs until it would have exited, or returns undefined where it goes on. */
-  const run = (start: () => Promise<{ close(): Promise<void> }>) =>
+  const run = (start: () => Promise<Service>) =>
     runUntilSignal('name', start).catch((error: unknown) => {
       if (!(error instanceof Exit)) throw error
     })
@@ -91,6 +91,15 @@ describe('a service', () => {
     void run(() => new Promise(() => undefined))
     expect(() => receive('SIGINT')).toThrow(Exit)
     expect(exit).toHaveBeenCalledWith(130)
+  })
+
+  it('that fails while it runs says why in one line, and is not closed in order', async () => {
+    exit.mockImplementation((() => undefined) as typeof process.exit)
+    const close = vi.fn(async () => undefined)
+    await run(async () => ({ close, failed: Promise.resolve(new Error('nothing moves')) }))
+    expect(close).not.toHaveBeenCalled()
+    expect(complain.mock.calls).toEqual([['name: nothing moves']])
+    expect(exit.mock.calls).toEqual([[1]])
   })
 
   it('that cannot start says why in one line', async () => {

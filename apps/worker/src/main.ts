@@ -13,6 +13,7 @@ import {
   createDeliveryWorker,
   createSettlementQueue,
   createSettlementWorker,
+  type SettlementQueue,
 } from '@payonce/core/queue/queues'
 import { createSettler } from '@payonce/core/transfers/settle'
 import { readSweepState } from '@payonce/core/transfers/unsettled'
@@ -21,10 +22,16 @@ import { createSender } from '@payonce/core/webhooks/send'
 import { startProbeServer } from './probe-server.ts'
 import { createSweeper } from './sweeps/unsettled.ts'
 import { createWebhookSweeper } from './sweeps/webhooks.ts'
+import { createWatchdog } from './watchdog.ts'
 
 export type StartedWorker = {
   /** Ends the jobs in hand, gives back the sweep's lease and closes everything. Safe to call twice. */
   close(): Promise<void>
+  /**
+   * Resolves, with why, should the worker ever stop taking jobs that wait: whoever runs it ends it
+   * then, and a supervisor starts it anew. What it has in hand is safe, as after a kill.
+   */
+  failed: Promise<Error>
 }
 
 /** 8 s for the jobs in hand, so that the whole stop takes less than the usual 10 s. */
@@ -78,9 +85,12 @@ export async function startWorker(
       log.error({ ...ref, error }, 'a transfer could not be settled and is tried again later')
     },
   })
+  let fail: (reason: Error) => void = () => undefined
+  const failed = new Promise<Error>((resolve) => (fail = resolve))
+  const watchdog = watchdogOf('settlement', queue)
   const worker = createSettlementWorker(queueOptions, {
     concurrency: config.WORKER_CONCURRENCY,
-    process: settler.settle,
+    process: watchdog.watching(settler.settle),
   })
   const sweeper = createSweeper({ pool, queue, settler, holder: newId(), metrics, log })
   const webhooks = startWebhooks()
@@ -101,9 +111,21 @@ export async function startWorker(
           log,
         })
   worker.start()
+  watchdog.start()
   sweeper.start()
   webhooks.start()
   log.info({ queue: queue.backend, concurrency: config.WORKER_CONCURRENCY }, 'worker is running')
+
+  function watchdogOf(name: string, queue: Pick<SettlementQueue, 'countWaiting'>) {
+    return createWatchdog({
+      queue,
+      onStuck: (waiting) => {
+        const message = `jobs wait in the queue ${name} and none is taken: the worker has to be started anew`
+        log.fatal({ queue: name, waiting }, message)
+        fail(new Error(message))
+      },
+    })
+  }
 
   /** What is sent besides: it has its own connections, so that no receiver can slow down money. */
   function startWebhooks() {
@@ -132,16 +154,17 @@ export async function startWorker(
         log.warn({ ...ref, reason }, 'an endpoint was disabled')
       },
     })
+    const deliveryWatchdog = watchdogOf('delivery', deliveryQueue)
     const deliveryWorker = createDeliveryWorker(queueOptions, {
       concurrency: config.WEBHOOK_CONCURRENCY,
-      process: async (ref) => {
+      process: deliveryWatchdog.watching(async (ref) => {
         try {
           await deliverer.deliver(ref)
         } catch (error) {
           log.warn({ ...ref, error }, 'deliveries to an endpoint failed and are tried again')
           throw error
         }
-      },
+      }),
     })
     const webhookSweeper = createWebhookSweeper({
       pool: deliveryPool,
@@ -156,10 +179,12 @@ export async function startWorker(
     return {
       start: () => {
         deliveryWorker.start()
+        deliveryWatchdog.start()
         webhookSweeper.start()
       },
       stop: async () => {
         deliverer.stop()
+        deliveryWatchdog.stop()
         await webhookSweeper.stop()
         // What is cut off ends its job as well, so that no job keeps the next worker from ringing.
         const cutOff = setTimeout(() => void sender.stop(), attemptsDrainTimeoutMs)
@@ -173,6 +198,7 @@ export async function startWorker(
   }
 
   async function stop(): Promise<void> {
+    watchdog.stop()
     await Promise.all([worker.close(drainTimeoutMs), webhooks.stop()])
     await settler.drained()
     await sweeper.stop()
@@ -184,7 +210,7 @@ export async function startWorker(
   }
 
   let closing: Promise<void> | undefined
-  return { close: () => (closing ??= stop()) }
+  return { close: () => (closing ??= stop()), failed }
 }
 
 if (process.argv[1] === import.meta.filename) {

@@ -2,13 +2,10 @@ import { constants } from 'node:os'
 
 /**
  * Runs a service until the process is asked to stop (SIGTERM, SIGINT), then closes it and exits with
- * 0. Where it cannot start, prints one line that says why, and exits with 1. A signal while it
- * starts, and a second one while it closes, end the process at once.
+ * 0. Where it cannot start, and where it fails while it runs, prints one line that says why, and exits
+ * with 1. A signal while it starts, and a second one while it closes, end the process at once.
  */
-export async function runUntilSignal(
-  name: string,
-  start: () => Promise<{ close(): Promise<void> }>,
-): Promise<void> {
+export async function runUntilSignal(name: string, start: () => Promise<Service>): Promise<void> {
   let isStarted = false
   // Listened for from the beginning: who sees that it runs may stop it in the same moment.
   const asked = new Promise<void>((resolve) => {
@@ -20,13 +17,23 @@ export async function runUntilSignal(
   try {
     const service = await start()
     isStarted = true
-    await asked
+    const failure = await Promise.race([
+      asked,
+      ...(service.failed === undefined ? [] : [service.failed]),
+    ])
+    if (failure !== undefined) throw failure
     await service.close()
     process.exit(0)
   } catch (error) {
     console.error(`${name}: ${error instanceof Error ? error.message : String(error)}`)
     process.exit(1)
   }
+}
+
+export type Service = {
+  close(): Promise<void>
+  /** Resolves, with why, when it cannot go on and is to be started anew. */
+  failed?: Promise<Error>
 }
 
 /**

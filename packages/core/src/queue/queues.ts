@@ -42,6 +42,8 @@ export type JobQueue<Ring> = {
   add(rings: readonly Ring[]): Promise<void>
   /** Jobs that wait or run. Rejects in an outage. */
   count(): Promise<number>
+  /** Jobs that no worker has taken yet, without those that are to be tried later. Rejects in an outage. */
+  countWaiting(): Promise<number>
   /**
    * Looks at how the queue's store is set up and returns what an operator should know. Throws
    * `UnsafeRedisError` where it may drop jobs, and what an outage throws where it is away.
@@ -213,6 +215,7 @@ function createPostgresQueue<Ring>(
       await (await queue.get()).addBulk(rings.map(toJob))
     },
     count: async () => (await queue.get()).getJobCountByTypes('waiting', 'active', 'delayed'),
+    countWaiting: async () => (await queue.get()).getJobCountByTypes('waiting'),
     inspect: async () => {
       await queue.get()
       return []
@@ -273,6 +276,7 @@ function createRedisQueue<Ring>(
       await queue.addBulk(rings.map(toJob))
     },
     count: () => queue.getJobCountByTypes('waiting', 'active', 'delayed'),
+    countWaiting: () => queue.getJobCountByTypes('waiting'),
     inspect: async () => {
       if (redis.status !== 'ready')
         await once(redis, 'ready', { signal: AbortSignal.timeout(2_000) })

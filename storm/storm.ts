@@ -1,0 +1,177 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { catalogue } from './faults/catalogue.ts'
+import { createExpectations } from './expectations.ts'
+import { nameOf, type Plan, type PlannedFault } from './plan.ts'
+import { createRandom } from './random.ts'
+import { watchBooks, type Watch } from './harness/watch.ts'
+import { createCaller } from './load/caller.ts'
+import { gatherCast, type Cast } from './load/cast.ts'
+import { startLoad } from './load/clients.ts'
+import { connectApi } from './load/http.ts'
+import type { Storm } from './faults/fault.ts'
+import type { Installation } from './harness/installation.ts'
+import type { Receiver } from './harness/receiver.ts'
+import type { Recorder } from './harness/recorder.ts'
+
+export type StormOptions = {
+  installation: Installation
+  receiver: Receiver
+  recorder: Recorder
+  plan: Plan
+  options: { clients: number; perSecond: number }
+  tell(line: string): void
+}
+
+/** 60 s: whatever has not healed by then does not heal. */
+const healWithinMs = 60_000
+const lookEveryMs = 250
+const listed = 20
+/**
+ * Runs the load and the faults of the plan, each followed by its recovery, then heals everything and
+ * waits until nothing is open. Returns what was not as it should be; the history says the rest.
+ */
+export async function runStorm(given: StormOptions): Promise<string[]> {
+  const { installation, receiver, recorder, plan, options, tell } = given
+  const findings: string[] = []
+  const find = (finding: string) => {
+    findings.push(finding)
+    tell(`FOUND ${finding}`)
+  }
+  const expectations = createExpectations(find)
+  recorder.listen((record) => expectations.see(record, recorder.now()))
+  const random = createRandom(plan.seed)
+  const connections = installation.apiUrls.map((url) => connectApi(url, options.clients + 64))
+  const caller = createCaller(recorder)
+  const [first] = connections
+  if (first === undefined) throw new Error('there is no API')
+  tell('opening accounts')
+  const casts: Cast[] = []
+  for (const tenant of installation.tenants) {
+    casts.push(await gatherCast({ api: first, caller, tenant, receiver }))
+  }
+  const watch = watchBooks(installation.pool, recorder)
+  const load = startLoad({ casts, apis: connections, caller, random: random.fork(), ...options })
+  const loadBeganAtMs = performance.now()
+  const storm: Storm = {
+    ...installation,
+    receiver,
+    load,
+    caller,
+    connections,
+    casts,
+    random: random.fork(),
+    tell,
+    find,
+  }
+  const faults = new Faults(storm, { watch, recorder, loadBeganAtMs })
+  for (const planned of plan.faults) await faults.run(planned)
+  await untilMs(loadBeganAtMs + plan.durationMs)
+  tell('healing')
+  await heal(storm)
+  await load.stop()
+  await untilSettled({ watch, casts, tell, find })
+  await watch.stop()
+  if (watch.deadlocks() > 0) find(`Postgres broke ${watch.deadlocks()} deadlocks`)
+  await Promise.all(connections.map((connection) => connection.close()))
+  return findings
+}
+
+class Faults {
+  readonly #storm: Storm
+  readonly #about: { watch: Watch; recorder: Recorder; loadBeganAtMs: number }
+
+  constructor(storm: Storm, about: { watch: Watch; recorder: Recorder; loadBeganAtMs: number }) {
+    this.#storm = storm
+    this.#about = about
+  }
+
+  async run(planned: PlannedFault): Promise<void> {
+    const { tell, find } = this.#storm
+    const fault = catalogue.find((fault) => nameOf(fault) === planned.name)
+    if (fault === undefined) throw new Error(`there is no fault ${planned.name}`)
+    await untilMs(this.#about.loadBeganAtMs + planned.atMs)
+    tell(`${planned.number}. ${planned.name}, ${planned.target}`)
+    await this.#note(planned, 'begin')
+    await fault.strike(this.#storm, planned).catch(async (error: unknown) => {
+      find(`${planned.name} could not be carried out: ${String(error)}`)
+      await heal(this.#storm)
+    })
+    await this.#note(planned, 'end')
+    const afterMs = await this.#recover(planned)
+    if (afterMs > planned.recoveryMs) {
+      find(`${planned.name}: recovered after ${Math.round(afterMs)} ms, not ${planned.recoveryMs}`)
+    }
+  }
+
+  async #note({ number, name, target }: PlannedFault, phase: 'begin' | 'end'): Promise<void> {
+    const inFlight = await this.#about.watch.unsettled()
+    this.#about.recorder.append({ type: 'fault', number, name, phase, target, inFlight })
+  }
+
+  /** Waits until everything that was accepted before now is settled or deferred. */
+  async #recover({ number, name }: PlannedFault): Promise<number> {
+    const { watch, recorder } = this.#about
+    const endedAtMs = performance.now()
+    const elapsed = () => performance.now() - endedAtMs
+    let until: Date | undefined
+    while (elapsed() < healWithinMs) {
+      until ??= await watch.now()
+      if (until !== undefined && (await watch.unsettledUntil(until)) === 0) {
+        const afterMs = Math.round(elapsed())
+        recorder.append({ type: 'recovered', number, afterMs })
+        this.#storm.tell(`   recovered after ${afterMs} ms`)
+        return afterMs
+      }
+      await sleep(lookEveryMs)
+    }
+    this.#storm.find(`${name}: not recovered from within ${healWithinMs / 1_000} s`)
+    return 0
+  }
+}
+
+/** Takes back whatever a fault may have left behind. */
+async function heal({ apis, workers, postgres, redis, proxies, receiver }: Storm): Promise<void> {
+  for (const { postgres, redis } of [proxies.api, proxies.worker]) {
+    postgres.set({ kind: 'fair' })
+    redis?.set({ kind: 'fair' })
+  }
+  receiver.behave('well')
+  await postgres.heal()
+  await redis?.heal()
+  for (const process of [...apis, ...workers]) process.thaw()
+  await Promise.all([...apis, ...workers].map((process) => process.untilReady()))
+}
+
+async function untilSettled({
+  watch,
+  casts,
+  tell,
+  find,
+}: Pick<Storm, 'casts' | 'tell' | 'find'> & { watch: Watch }): Promise<void> {
+  const startedAtMs = performance.now()
+  const endpoints = casts.flatMap((cast) => cast.endpoints)
+  const healthy = endpoints.filter(({ mode }) => mode === 'healthy').map((one) => one.storedId)
+  for (;;) {
+    const now = await watch.now()
+    const unsettled = now === undefined ? undefined : await watch.unsettledUntil(now)
+    const deferred = await watch.deferred()
+    const undelivered = await watch.undelivered(healthy)
+    if (unsettled === 0 && deferred === 0 && undelivered === 0) break
+    if (performance.now() - startedAtMs > healWithinMs) {
+      find(
+        `not healed: ${unsettled} transfers are unsettled, ${deferred} deferred, ` +
+          `${undelivered} events undelivered`,
+      )
+      for (const { id, key, acceptedAt } of await watch.listUnsettled(listed)) {
+        find(`unsettled: ${id}, key ${key}, accepted at ${acceptedAt.toISOString()}`)
+      }
+      return
+    }
+    await sleep(lookEveryMs)
+  }
+  tell(`settled and delivered after ${Math.round(performance.now() - startedAtMs)} ms`)
+}
+
+async function untilMs(atMs: number): Promise<void> {
+  await sleep(Math.max(0, atMs - performance.now()))
+}
