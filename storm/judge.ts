@@ -1,27 +1,44 @@
+import { readFile } from 'node:fs/promises'
+import { readBooks } from './books.ts'
+import { check } from './checker/check.ts'
+import { describeVerdict, writeVerdict, type Verdict } from './checker/verdict.ts'
+import { writePage } from './report/page.ts'
 import type { Pool } from 'pg'
+import type { HistoryRecord } from './history.ts'
+import type { Plan } from './plan.ts'
 
-export type Judgement = { isGood: boolean; lines: readonly string[] }
+export type Judgement = { verdict: Verdict; lines: readonly string[] }
 
 /**
- * Judges a storm by its history and its books. The checker is not wired yet: this only tells how
- * much there is to judge.
+ * Judges a storm by its history and its books, and writes the verdict into the folder: `verdict.json`
+ * for programs, `storm.html` for people.
  */
 export async function judge({
   pool,
-  counts,
+  historyPath,
+  plan,
+  out,
 }: {
   pool: Pool
   historyPath: string
-  counts: ReadonlyMap<string, number>
+  plan: Plan
+  out: string
 }): Promise<Judgement> {
-  const { rows } = await pool.query<{ status: string; count: number }>(
-    'SELECT status, count(*)::int AS count FROM transfers GROUP BY status ORDER BY status',
-  )
-  return {
-    isGood: true,
-    lines: [
-      `records: ${[...counts].map(([type, count]) => `${count} ${type}`).join(', ')}`,
-      `transfers: ${rows.map(({ status, count }) => `${count} ${status}`).join(', ')}`,
-    ],
-  }
+  const history = await readHistory(historyPath)
+  const verdict = check(history, await readBooks(pool), {
+    recoveryLimitsMs: Object.fromEntries(
+      plan.faults.map(({ name, recoveryMs }) => [name, recoveryMs]),
+    ),
+  })
+  await writeVerdict(out, verdict)
+  await writePage(out, history, verdict)
+  return { verdict, lines: describeVerdict(verdict).trimEnd().split('\n') }
+}
+
+async function readHistory(path: string): Promise<HistoryRecord[]> {
+  const text = await readFile(path, 'utf8')
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as HistoryRecord)
 }

@@ -40,9 +40,9 @@ async function run(options: Options): Promise<boolean> {
     const findings = await runStorm({ installation, receiver, recorder, plan, options, tell })
     await recorder.close()
     const { pool } = installation
-    const verdict = await judge({ pool, historyPath, counts: recorder.counts })
+    const { verdict, lines: said } = await judge({ pool, historyPath, plan, out })
     const isGood = verdict.isGood && findings.length === 0
-    const lines = [...verdict.lines, ...findings, isGood ? 'passed' : 'FAILED']
+    const lines = [...said, ...findings, isGood ? 'passed' : 'FAILED']
     writeFileSync(join(out, 'verdict.txt'), `${lines.join('\n')}\n`)
     console.log(lines.join('\n'))
     return isGood
