@@ -26,6 +26,8 @@ export type StormOptions = {
 const healWithinMs = 60_000
 const lookEveryMs = 250
 const listed = 20
+/** The first ones tell what is wrong; a broken build could have thousands. */
+const findingsKept = 50
 /**
  * Runs the load and the faults of the plan, each followed by its recovery, then heals everything and
  * waits until nothing is open. Returns what was not as it should be; the history says the rest.
@@ -33,9 +35,15 @@ const listed = 20
 export async function runStorm(given: StormOptions): Promise<string[]> {
   const { installation, receiver, recorder, plan, options, tell } = given
   const findings: string[] = []
+  let found = 0
   const find = (finding: string) => {
-    findings.push(finding)
-    tell(`FOUND ${finding}`)
+    found += 1
+    if (found <= findingsKept) {
+      findings.push(finding)
+      tell(`FOUND ${finding}`)
+    } else {
+      findings[findingsKept] = `and ${found - findingsKept} more`
+    }
   }
   const expectations = createExpectations(find)
   recorder.listen((record) => expectations.see(record, recorder.now()))

@@ -24,7 +24,7 @@ const ofRedis: readonly Fault[] = [
     await sleep(durationMs)
     await redisOf(storm).start()
   }),
-  redisFault('frozen', 10_000, async (storm, { durationMs }) => {
+  redisFault('frozen', 20_000, async (storm, { durationMs }) => {
     redisOf(storm).freeze()
     await sleep(durationMs)
     redisOf(storm).thaw()
@@ -72,7 +72,7 @@ const ofPostgres: readonly Fault[] = [
       await sleep(500)
     }
   }),
-  postgresFault('frozen', 8_000, async ({ postgres }, { durationMs }) => {
+  postgresFault('frozen', 15_000, async ({ postgres }, { durationMs }) => {
     postgres.freeze()
     await sleep(durationMs)
     postgres.thaw()
