@@ -72,12 +72,13 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
     find,
   }
   const faults = new Faults(storm, { watch, recorder, loadBeganAtMs })
-  for (const planned of plan.faults) await faults.run(planned)
-  await untilMs(loadBeganAtMs + plan.durationMs)
+  const isHealthy = await faults.runAll(plan.faults)
+  if (isHealthy) await untilMs(loadBeganAtMs + plan.durationMs)
   tell('healing')
   await heal(storm)
   await load.stop()
-  await untilSettled({ watch, casts, tell, find })
+  // What has not healed after its fault in all that time is only listed.
+  await untilSettled({ watch, casts, tell, find, withinMs: isHealthy ? healWithinMs : 0 })
   await watch.stop()
   if (watch.deadlocks() > 0) find(`Postgres broke ${watch.deadlocks()} deadlocks`)
   await Promise.all(connections.map((connection) => connection.close()))
@@ -93,7 +94,13 @@ class Faults {
     this.#about = about
   }
 
-  async run(planned: PlannedFault): Promise<void> {
+  /** Returns false where one of them was not recovered from: the others are left out then. */
+  async runAll(faults: readonly PlannedFault[]): Promise<boolean> {
+    for (const planned of faults) if (!(await this.#run(planned))) return false
+    return true
+  }
+
+  async #run(planned: PlannedFault): Promise<boolean> {
     const { tell, find } = this.#storm
     const fault = catalogue.find((fault) => nameOf(fault) === planned.name)
     if (fault === undefined) throw new Error(`there is no fault ${planned.name}`)
@@ -106,9 +113,11 @@ class Faults {
     })
     await this.#note(planned, 'end')
     const afterMs = await this.#recover(planned)
+    if (afterMs === undefined) return false
     if (afterMs > planned.recoveryMs) {
       find(`${planned.name}: recovered after ${Math.round(afterMs)} ms, not ${planned.recoveryMs}`)
     }
+    return true
   }
 
   async #note({ number, name, target }: PlannedFault, phase: 'begin' | 'end'): Promise<void> {
@@ -117,7 +126,7 @@ class Faults {
   }
 
   /** Waits until everything that was accepted before now is settled or deferred. */
-  async #recover({ number, name }: PlannedFault): Promise<number> {
+  async #recover({ number, name }: PlannedFault): Promise<number | undefined> {
     const { watch, recorder } = this.#about
     const endedAtMs = performance.now()
     const elapsed = () => performance.now() - endedAtMs
@@ -133,7 +142,7 @@ class Faults {
       await sleep(lookEveryMs)
     }
     this.#storm.find(`${name}: not recovered from within ${healWithinMs / 1_000} s`)
-    return 0
+    return undefined
   }
 }
 
@@ -155,7 +164,8 @@ async function untilSettled({
   casts,
   tell,
   find,
-}: Pick<Storm, 'casts' | 'tell' | 'find'> & { watch: Watch }): Promise<void> {
+  withinMs,
+}: Pick<Storm, 'casts' | 'tell' | 'find'> & { watch: Watch; withinMs: number }): Promise<void> {
   const startedAtMs = performance.now()
   const endpoints = casts.flatMap((cast) => cast.endpoints)
   const healthy = endpoints.filter(({ mode }) => mode === 'healthy').map((one) => one.storedId)
@@ -165,7 +175,7 @@ async function untilSettled({
     const deferred = await watch.deferred()
     const undelivered = await watch.undelivered(healthy)
     if (unsettled === 0 && deferred === 0 && undelivered === 0) break
-    if (performance.now() - startedAtMs > healWithinMs) {
+    if (performance.now() - startedAtMs > withinMs) {
       find(
         `not healed: ${unsettled} transfers are unsettled, ${deferred} deferred, ` +
           `${undelivered} events undelivered`,
