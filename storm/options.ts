@@ -4,6 +4,8 @@ export type Options = {
   seed: number
   /** How long the load lasts. */
   seconds: number
+  /** How long it may take until nothing is open any more, after the load. */
+  healSeconds: number
   queue: 'redis' | 'postgres'
   /** Rows or single faults; empty for all. */
   faults: readonly string[]
@@ -22,6 +24,7 @@ export class UsageError extends Error {
 export const usage = `Usage: npm run storm -- --seed N [options]
   --seed N               makes the plan of faults and the choices of the clients
   --seconds N            how long the load lasts (60)
+  --heal-seconds N       how long it may take until nothing is open any more (60)
   --queue redis|postgres where the queue is (redis)
   --faults F3,'F7 kill'  rows of table F, or single faults (all)
   --plant NAME           plants a bug, which the verdict has to find
@@ -42,6 +45,7 @@ export function readOptions(argv: readonly string[]): Options | 'list' {
   return {
     seed,
     seconds: number('seconds', values.seconds, 5, 3_600),
+    healSeconds: number('heal-seconds', values['heal-seconds'], 1, 3_600),
     queue,
     faults: values.faults
       .split(',')
@@ -61,6 +65,7 @@ function parse(argv: readonly string[]) {
       options: {
         seed: { type: 'string' },
         seconds: { type: 'string', default: '60' },
+        'heal-seconds': { type: 'string', default: '60' },
         queue: { type: 'string', default: 'redis' },
         faults: { type: 'string', default: '' },
         plant: { type: 'string' },

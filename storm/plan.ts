@@ -13,6 +13,8 @@ export type FaultShape = {
   recoveryMs: number
   /** Which backend of the queue it is a fault of, where it is one of a single backend. */
   queue?: 'redis' | 'postgres'
+  /** It needs an installation of its own kind, or can happen only once: left out unless it is named. */
+  isSpecial?: boolean
 }
 
 export type PlannedFault = {
@@ -87,7 +89,9 @@ function choose<Shape extends FaultShape>(options: PlanOptions<Shape>): readonly
   for (const name of wanted) {
     if (!shapes.some(isOf(name))) throw new UnknownFaultError(`there is no fault ${name}`)
   }
-  const chosen = wanted.length === 0 ? shapes : shapes.filter((s) => wanted.some((n) => isOf(n)(s)))
+  const chosen = shapes.filter((shape) =>
+    wanted.length === 0 ? !shape.isSpecial : wanted.some((name) => isOf(name)(shape)),
+  )
   const possible = chosen.filter((shape) => shape.queue === undefined || shape.queue === queue)
   if (possible.length === 0) throw new UnknownFaultError(`none of these is a fault of ${queue}`)
   return possible
@@ -97,7 +101,12 @@ export class UnknownFaultError extends Error {
   override name = 'UnknownFaultError'
 }
 
-/** Every fault once in some order, then every one again in another. */
-function* endlessly<T>(items: readonly T[], shuffled: (items: readonly T[]) => T[]): Generator<T> {
-  for (;;) yield* shuffled(items)
+/** Every fault once in some order, then every one again in another; special ones never again. */
+function* endlessly<Shape extends FaultShape>(
+  shapes: readonly Shape[],
+  shuffled: (shapes: readonly Shape[]) => Shape[],
+): Generator<Shape> {
+  yield* shuffled(shapes)
+  const again = shapes.filter((shape) => !shape.isSpecial)
+  while (again.length > 0) yield* shuffled(again)
 }

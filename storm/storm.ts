@@ -18,14 +18,16 @@ export type StormOptions = {
   receiver: Receiver
   recorder: Recorder
   plan: Plan
-  options: { clients: number; perSecond: number }
+  options: { clients: number; perSecond: number; healSeconds: number }
   tell(line: string): void
 }
 
-/** 60 s: whatever has not healed by then does not heal. */
-const healWithinMs = 60_000
+/** 60 s: whatever has not recovered from a fault by then does not recover. */
+const recoverWithinMs = 60_000
 const lookEveryMs = 250
 const listed = 20
+/** The first ones tell what is wrong; a broken build could have thousands. */
+const findingsKept = 50
 /**
  * Runs the load and the faults of the plan, each followed by its recovery, then heals everything and
  * waits until nothing is open. Returns what was not as it should be; the history says the rest.
@@ -33,9 +35,15 @@ const listed = 20
 export async function runStorm(given: StormOptions): Promise<string[]> {
   const { installation, receiver, recorder, plan, options, tell } = given
   const findings: string[] = []
+  let found = 0
   const find = (finding: string) => {
-    findings.push(finding)
-    tell(`FOUND ${finding}`)
+    found += 1
+    if (found <= findingsKept) {
+      findings.push(finding)
+      tell(`FOUND ${finding}`)
+    } else {
+      findings[findingsKept] = `and ${found - findingsKept} more`
+    }
   }
   const expectations = createExpectations(find)
   recorder.listen((record) => expectations.see(record, recorder.now()))
@@ -64,12 +72,19 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
     find,
   }
   const faults = new Faults(storm, { watch, recorder, loadBeganAtMs })
-  for (const planned of plan.faults) await faults.run(planned)
-  await untilMs(loadBeganAtMs + plan.durationMs)
+  const isHealthy = await faults.runAll(plan.faults)
+  if (isHealthy) await untilMs(loadBeganAtMs + plan.durationMs)
   tell('healing')
   await heal(storm)
   await load.stop()
-  await untilSettled({ watch, casts, tell, find })
+  // What has not healed after its fault in all that time is only listed.
+  await untilSettled({
+    watch,
+    casts,
+    tell,
+    find,
+    withinMs: isHealthy ? options.healSeconds * 1_000 : 0,
+  })
   await watch.stop()
   if (watch.deadlocks() > 0) find(`Postgres broke ${watch.deadlocks()} deadlocks`)
   await Promise.all(connections.map((connection) => connection.close()))
@@ -85,7 +100,13 @@ class Faults {
     this.#about = about
   }
 
-  async run(planned: PlannedFault): Promise<void> {
+  /** Returns false where one of them was not recovered from: the others are left out then. */
+  async runAll(faults: readonly PlannedFault[]): Promise<boolean> {
+    for (const planned of faults) if (!(await this.#run(planned))) return false
+    return true
+  }
+
+  async #run(planned: PlannedFault): Promise<boolean> {
     const { tell, find } = this.#storm
     const fault = catalogue.find((fault) => nameOf(fault) === planned.name)
     if (fault === undefined) throw new Error(`there is no fault ${planned.name}`)
@@ -98,9 +119,11 @@ class Faults {
     })
     await this.#note(planned, 'end')
     const afterMs = await this.#recover(planned)
+    if (afterMs === undefined) return false
     if (afterMs > planned.recoveryMs) {
       find(`${planned.name}: recovered after ${Math.round(afterMs)} ms, not ${planned.recoveryMs}`)
     }
+    return true
   }
 
   async #note({ number, name, target }: PlannedFault, phase: 'begin' | 'end'): Promise<void> {
@@ -109,12 +132,12 @@ class Faults {
   }
 
   /** Waits until everything that was accepted before now is settled or deferred. */
-  async #recover({ number, name }: PlannedFault): Promise<number> {
+  async #recover({ number, name }: PlannedFault): Promise<number | undefined> {
     const { watch, recorder } = this.#about
     const endedAtMs = performance.now()
     const elapsed = () => performance.now() - endedAtMs
     let until: Date | undefined
-    while (elapsed() < healWithinMs) {
+    while (elapsed() < recoverWithinMs) {
       until ??= await watch.now()
       if (until !== undefined && (await watch.unsettledUntil(until)) === 0) {
         const afterMs = Math.round(elapsed())
@@ -124,8 +147,8 @@ class Faults {
       }
       await sleep(lookEveryMs)
     }
-    this.#storm.find(`${name}: not recovered from within ${healWithinMs / 1_000} s`)
-    return 0
+    this.#storm.find(`${name}: not recovered from within ${recoverWithinMs / 1_000} s`)
+    return undefined
   }
 }
 
@@ -147,7 +170,8 @@ async function untilSettled({
   casts,
   tell,
   find,
-}: Pick<Storm, 'casts' | 'tell' | 'find'> & { watch: Watch }): Promise<void> {
+  withinMs,
+}: Pick<Storm, 'casts' | 'tell' | 'find'> & { watch: Watch; withinMs: number }): Promise<void> {
   const startedAtMs = performance.now()
   const endpoints = casts.flatMap((cast) => cast.endpoints)
   const healthy = endpoints.filter(({ mode }) => mode === 'healthy').map((one) => one.storedId)
@@ -157,7 +181,7 @@ async function untilSettled({
     const deferred = await watch.deferred()
     const undelivered = await watch.undelivered(healthy)
     if (unsettled === 0 && deferred === 0 && undelivered === 0) break
-    if (performance.now() - startedAtMs > healWithinMs) {
+    if (performance.now() - startedAtMs > withinMs) {
       find(
         `not healed: ${unsettled} transfers are unsettled, ${deferred} deferred, ` +
           `${undelivered} events undelivered`,

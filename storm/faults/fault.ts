@@ -3,7 +3,7 @@ import type { FaultShape, PlannedFault } from '../plan.ts'
 import type { ManagedProcess } from '../harness/managed-process.ts'
 import type { Proxy } from '../harness/proxy.ts'
 import type { Receiver } from '../harness/receiver.ts'
-import type { RedisStore, Store } from '../harness/stores.ts'
+import type { PostgresStore, RedisStore } from '../harness/stores.ts'
 import type { Caller } from '../load/caller.ts'
 import type { Cast } from '../load/cast.ts'
 import type { Load } from '../load/clients.ts'
@@ -14,7 +14,7 @@ import type { Random } from '../random.ts'
 export type Storm = {
   apis: readonly ManagedProcess[]
   workers: readonly ManagedProcess[]
-  postgres: Store
+  postgres: PostgresStore
   redis: RedisStore | undefined
   /** Between the processes of a role and a store. */
   proxies: {
@@ -23,8 +23,10 @@ export type Storm = {
   }
   receiver: Receiver
   load: Load
-  /** Straight to Postgres, for what a fault does there. */
+  /** Straight to Postgres, for what a fault does there; after a fail-over, to the new primary. */
   pool: Pool
+  /** Where the storm itself looks, by a proxy of its own, where there may be a fail-over. */
+  observer: Proxy | undefined
   databaseUrl: string
   /** For what a fault has to send by itself. */
   caller: Caller

@@ -24,7 +24,7 @@ const ofRedis: readonly Fault[] = [
     await sleep(durationMs)
     await redisOf(storm).start()
   }),
-  redisFault('frozen', 10_000, async (storm, { durationMs }) => {
+  redisFault('frozen', 20_000, async (storm, { durationMs }) => {
     redisOf(storm).freeze()
     await sleep(durationMs)
     redisOf(storm).thaw()
@@ -72,7 +72,7 @@ const ofPostgres: readonly Fault[] = [
       await sleep(500)
     }
   }),
-  postgresFault('frozen', 8_000, async ({ postgres }, { durationMs }) => {
+  postgresFault('frozen', 15_000, async ({ postgres }, { durationMs }) => {
     postgres.freeze()
     await sleep(durationMs)
     postgres.thaw()
@@ -143,7 +143,21 @@ const lost: readonly Fault[] = [
   ]),
 ]
 
-export const outages: readonly Fault[] = [...ofRedis, ...ofPostgres, ...lost]
+/** F13: what the standby had at the moment of the loss is all there is from then on. */
+const failOver: Fault = {
+  row: 'F13',
+  name: 'primary lost, standby promoted',
+  targets: ['postgres'],
+  durationMs: 2_000,
+  recoveryMs: 30_000,
+  isSpecial: true,
+  strike: async ({ postgres, proxies, observer }) => {
+    const url = await postgres.failOver()
+    for (const proxy of [...postgresProxies(proxies), observer]) proxy?.lead(url)
+  },
+}
+
+export const outages: readonly Fault[] = [...ofRedis, ...ofPostgres, ...lost, failOver]
 
 function redisFault(name: string, durationMs: number, strike: Fault['strike']): Fault {
   return {

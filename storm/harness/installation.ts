@@ -17,7 +17,7 @@ import type { Recorder } from './recorder.ts'
 /** What a storm runs on: its own, empty at first, and gone afterwards. */
 export type Installation = Pick<
   Storm,
-  'apis' | 'workers' | 'postgres' | 'redis' | 'proxies' | 'pool' | 'databaseUrl'
+  'apis' | 'workers' | 'postgres' | 'redis' | 'proxies' | 'pool' | 'observer' | 'databaseUrl'
 > & {
   apiUrls: readonly string[]
   tenants: readonly Tenant[]
@@ -28,6 +28,7 @@ export type Installation = Pick<
 export type InstallationOptions = {
   queue: 'redis' | 'postgres'
   plant: Plant | undefined
+  hasStandby: boolean
   out: string
   recorder: Recorder
 }
@@ -36,7 +37,7 @@ const tenantNames = ['north', 'south']
 
 /** Two APIs, three workers, and the stores, with a proxy between each role and each store. */
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
-  const { queue, plant, out, recorder } = options
+  const { queue, plant, hasStandby, out, recorder } = options
   const folder = mkdtempSync(join(tmpdir(), 'payonce-storm-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const folders = { out, orders: join(folder, 'orders'), sources: join(folder, 'sources') }
@@ -45,15 +46,17 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     root: repositoryRoot,
     folder: folders.sources,
   })
-  const postgres = await startPostgres(folder, { ...plant?.settings })
+  const postgres = await startPostgres(folder, { ...plant?.settings }, { hasStandby })
   const redis = queue === 'redis' ? await startRedis(folder) : undefined
-  const databaseUrl = Object.assign(new URL(postgres.url), { pathname: '/storm' }).href
+  const straightUrl = Object.assign(new URL(postgres.url), { pathname: '/storm' }).href
+  const observer = hasStandby ? await startProxy(straightUrl) : undefined
+  const databaseUrl = observer?.url ?? straightUrl
   const pool = createStormPool(databaseUrl)
   const tenants = await prepareDatabase({ postgres, databaseUrl, pool, plant })
 
   const proxies = {
-    api: await startProxies(databaseUrl, redis?.url),
-    worker: await startProxies(databaseUrl, redis?.url),
+    api: await startProxies(straightUrl, redis?.url),
+    worker: await startProxies(straightUrl, redis?.url),
   }
   const mayFailToStart = () => postgres.isAway() || (redis?.isAway() ?? false)
 
@@ -98,6 +101,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
       await own.redis?.close()
     }
     await pool.end()
+    await observer?.close()
     await redis?.stop()
     await postgres.stop()
   }
@@ -109,6 +113,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     redis,
     proxies,
     pool,
+    observer,
     databaseUrl,
     apiUrls: apis.map(({ url }) => url),
     tenants,

@@ -9,6 +9,8 @@ export type Proxy = {
   /** The store's URL, by way of this proxy. */
   url: string
   set(weather: Weather): void
+  /** From now on new connections go to another store, and those that stand are cut. */
+  lead(storeUrl: string): void
   /** Ends every connection with a reset; new ones are treated by the weather. */
   cut(): void
   /** How often an answer or a request was lost as the weather told. */
@@ -39,7 +41,7 @@ type Passage = { client: Socket; upstream: Socket; hello: string; losesAnswer: b
 const largestShare = 16_384
 
 export async function startProxy(storeUrl: string): Promise<Proxy> {
-  const store = new URL(storeUrl)
+  let store = new URL(storeUrl)
   const passages = new Set<Passage>()
   let weather: Weather = { kind: 'fair' }
   let matches = 0
@@ -134,6 +136,10 @@ export async function startProxy(storeUrl: string): Promise<Proxy> {
     set: (next) => {
       weather = next
       if (next.kind === 'cut') cut()
+    },
+    lead: (url) => {
+      store = new URL(url)
+      cut()
     },
     cut,
     losses: () => losses,

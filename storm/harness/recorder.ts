@@ -21,10 +21,13 @@ export function createRecorder(path: string): Recorder {
   const file = createWriteStream(path)
   const counts = new Map<string, number>()
   const listeners: ((record: Without<HistoryRecord>) => void)[] = []
+  let isClosed = false
   const now = () => Math.round((performance.now() - startedAtMs) * 1_000) / 1_000
   return {
     now,
     append: (record) => {
+      // What happens while the processes are ended in order is no part of the storm.
+      if (isClosed) return
       counts.set(record.type, (counts.get(record.type) ?? 0) + 1)
       file.write(`${JSON.stringify({ at: now(), ...record })}\n`)
       for (const listener of listeners) listener(record)
@@ -32,6 +35,7 @@ export function createRecorder(path: string): Recorder {
     listen: (listener) => void listeners.push(listener),
     counts,
     close: async () => {
+      isClosed = true
       file.end()
       await finished(file)
     },

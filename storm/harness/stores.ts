@@ -1,9 +1,15 @@
-import { readFileSync, readdirSync, rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { Client } from 'pg'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@payonce/local/embedded-postgres'
 import { freePort } from '@payonce/local/loopback-port'
+import { postgresIdentity } from '@payonce/local/postgres-identity'
+import { findPostgresSoftware } from '@payonce/local/postgres-software'
 import { spawnSupervised, type SupervisedProcess } from '@payonce/local/supervised-process'
 import { findRedisProgram, redisMissingLine } from '../../test/support/redis-program.ts'
 
@@ -21,26 +27,42 @@ export type Store = {
   stop(): Promise<void>
 }
 
+export type PostgresStore = Store & {
+  /**
+   * Gives the primary up for lost and makes the standby the new one, for good. Returns its URL.
+   * Throws where there is no standby.
+   */
+  failOver(): Promise<string>
+}
+
 export type RedisStore = Store & {
   /** Throws away what it has on disk. Only while it does not run. */
   forget(): void
 }
 
+/** With a standby, every durable commit waits until that has it on its disk as well. */
 export async function startPostgres(
   folder: string,
   settings: Record<string, string>,
-): Promise<Store> {
+  { hasStandby = false } = {},
+): Promise<PostgresStore> {
   const port = await freePort()
-  const start = (): Promise<EmbeddedPostgres> =>
-    startEmbeddedPostgres({
-      dataDir: join(folder, 'postgres'),
-      port,
-      settings: { shared_buffers: `${sharedBuffersMb}MB`, max_wal_size: '2GB', ...settings },
-      log: () => undefined,
-    })
+  const dataDir = join(folder, 'postgres')
+  const usual = { shared_buffers: `${sharedBuffersMb}MB`, max_wal_size: '2GB', ...settings }
+  let start = (more: Record<string, string> = {}): Promise<PostgresServer> =>
+    startEmbeddedPostgres({ dataDir, port, settings: { ...usual, ...more }, log: () => undefined })
   let server = await start()
+  let url = server.url
+  let standby: Standby | undefined
+  if (hasStandby) {
+    await server.stop()
+    const copy = join(folder, 'standby')
+    await promisify(execFile)('cp', ['-a', dataDir, copy])
+    server = await start({ synchronous_standby_names: standbyName })
+    standby = await startStandby(copy, url, usual)
+  }
   return {
-    url: server.url,
+    url,
     ...standing({
       // SIGQUIT is Postgres' immediate shutdown: all processes end at once, without a checkpoint.
       kill: async () => {
@@ -52,7 +74,113 @@ export async function startPostgres(
       },
       family: () => familyOf(server.pid),
     }),
-    stop: () => server.stop(),
+    failOver: async () => {
+      if (standby === undefined) throw new Error('there is no standby')
+      const promoted = standby
+      standby = undefined
+      process.kill(server.pid, 'SIGQUIT')
+      await server.exited
+      await promoted.promote()
+      server = promoted
+      url = promoted.url
+      start = promoted.restart
+      return url
+    },
+    stop: async () => {
+      await server.stop()
+      await standby?.stop()
+    },
+  }
+}
+
+type PostgresServer = Pick<EmbeddedPostgres, 'url' | 'pid' | 'exited' | 'stop'>
+
+type Standby = PostgresServer & {
+  promote(): Promise<void>
+  restart(): Promise<PostgresServer>
+}
+
+const standbyName = 'standby'
+
+/** Starts a server on a copy of the primary's stopped folder; it follows the primary from there. */
+async function startStandby(
+  dataDir: string,
+  primaryUrl: string,
+  settings: Record<string, string>,
+): Promise<Standby> {
+  const primary = new URL(primaryUrl)
+  const pgdata = join(dataDir, 'postgres', 'data')
+  const identity = postgresIdentity(join(dataDir, 'postgres'))
+  const { postgres } = findPostgresSoftware({ identity, log: () => undefined })
+  const port = await freePort()
+  const url = Object.assign(new URL(primaryUrl), { port: String(port) }).href
+  const connection = [
+    `host=${primary.hostname}`,
+    `port=${primary.port}`,
+    `user=${primary.username}`,
+    `password=${primary.password}`,
+    `application_name=${standbyName}`,
+  ]
+  writeFileSync(join(pgdata, 'standby.signal'), '')
+  const own = {
+    ...settings,
+    port: String(port),
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    primary_conninfo: connection.join(' '),
+  }
+
+  async function run(): Promise<PostgresServer> {
+    const { pid, exited } = await spawnSupervised({
+      // The folder may be one that only its working directory leads into.
+      command: [
+        postgres,
+        '-D',
+        '.',
+        ...Object.entries(own).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ],
+      cwd: pgdata,
+      env: { LC_ALL: 'C', PATH: process.env.PATH ?? '' },
+      ...(identity === undefined ? {} : { identity }),
+      signalOnOurDeath: 'INT',
+      onLine: () => undefined,
+    })
+    await untilAnswers(url)
+    const stop = async () => {
+      signal(pid, 'SIGINT')
+      await exited
+    }
+    return { url, pid, exited, stop }
+  }
+
+  return {
+    ...(await run()),
+    promote: () => askOnce(url, 'SELECT pg_promote()'),
+    restart: run,
+  }
+}
+
+async function untilAnswers(url: string): Promise<void> {
+  const deadline = performance.now() + 30_000
+  for (;;) {
+    const failure = await askOnce(url, 'SELECT').then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    if (failure === undefined) return
+    if (performance.now() > deadline) throw failure
+    await sleep(50)
+  }
+}
+
+async function askOnce(url: string, statement: string): Promise<void> {
+  const client = new Client(url)
+  client.on('error', () => undefined)
+  try {
+    await client.connect()
+    await client.query(statement)
+  } finally {
+    await client.end().catch(() => undefined)
   }
 }
 

@@ -12,6 +12,8 @@ export type Plant = {
   settings?: Readonly<Record<string, string>>
   /** The faults under which it shows, for a storm that names none itself. */
   faults: readonly string[]
-  /** The invariant that has to find it (docs of the checker), or what the harness itself sees. */
-  caughtBy: string
+  /** The invariants that it breaks, by their numbers: each of them has to find it. */
+  breaks: readonly number[]
+  /** What the harness itself says, where the books alone do not show it. */
+  says?: RegExp
 }

@@ -26,7 +26,6 @@ describe('the plan of a storm', () => {
   it('is the same for the same seed, and another for another', () => {
     expect(makePlan(options)).toEqual(makePlan(options))
     const others = [2, 3, 4, 5].map((seed) => makePlan({ ...options, seed }).faults)
-    expect(others.some((faults) => faults !== makePlan(options).faults)).toBe(true)
     expect(new Set(others.map((faults) => JSON.stringify(faults))).size).toBe(4)
   })
 
@@ -62,6 +61,21 @@ describe('the plan of a storm', () => {
       new Set(makePlan({ ...options, wanted, durationMs: 600_000 }).faults.map(({ name }) => name))
     expect(namesFor(['F3'])).toEqual(new Set(['F3 kill', 'F3 after-locks']))
     expect(namesFor(['F3 kill', 'F1'])).toEqual(new Set(['F3 kill', 'F1 kill']))
+  })
+
+  it('has a special fault only where it is named, and once', () => {
+    const special = shape('F13', 'standby promoted', { isSpecial: true })
+    const namesFor = (wanted: string[]) =>
+      makePlan({
+        ...options,
+        shapes: [...shapes, special],
+        wanted,
+        durationMs: 600_000,
+      }).faults.map(({ name }) => name)
+    expect(namesFor([])).not.toContain('F13 standby promoted')
+    expect(namesFor(['F13'])).toEqual(['F13 standby promoted'])
+    const among = namesFor(['F13', 'F1']).filter((name) => name === 'F13 standby promoted')
+    expect(among).toHaveLength(1)
   })
 
   it('refuses what it does not know, and what the backend of the queue does not have', () => {

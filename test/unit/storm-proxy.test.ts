@@ -86,6 +86,24 @@ describe('a proxy', () => {
     expect([another.isCut(), received]).toEqual([true, 'hello'])
   })
 
+  it('leads to another store when it is told so, and cuts what led to the former one', async () => {
+    const another = createServer((socket) => {
+      sockets.push(socket)
+      socket.on('error', () => undefined)
+      socket.on('data', () => socket.write('from the other one'))
+    })
+    another.listen(0, '127.0.0.1')
+    await once(another, 'listening')
+    const address = another.address()
+    const connection = await open()
+    await connection.say('hello')
+    proxy.lead(`redis://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`)
+    await connection.say('')
+    expect(connection.isCut()).toBe(true)
+    expect(await (await open()).say('hello')).toBe('from the other one')
+    another.close()
+  })
+
   it('throttles to so many bytes in a second', async () => {
     proxy.set({ kind: 'throttle', bytesPerSecond: 1_000 })
     const connection = await open()
