@@ -2,6 +2,7 @@ import { accountKey, type AccountState, type Entry } from '@payonce/core/ledger/
 import type { ParentState } from '@payonce/core/ledger/apply'
 import type { NewEvent } from '@payonce/core/events/event'
 import type { AcceptedCommand } from '@payonce/core/transfers/transfer'
+import type { Operation } from '../../../../storm/history.ts'
 import type { Random } from '../seeded-random.ts'
 
 /*
@@ -30,10 +31,15 @@ export function isTransient(error: unknown): boolean {
   )
 }
 
-export type StoredRequest = { accepted: AcceptedCommand; body: string }
+export type StoredRequest = {
+  accepted: AcceptedCommand
+  body: string
+  operation: Operation & { kind: 'post' }
+}
 
 export type TransferRow = ParentState & {
   idempotencyKey: string
+  failureCode: string | null
   eventCount: number
   versions: readonly { source: bigint; destination: bigint }[]
 }

@@ -21,6 +21,7 @@ import {
   type TransferRow,
 } from './database.ts'
 import type { TransferCommand } from '@payonce/core/transfers/transfer'
+import type { Operation } from '../../../../storm/history.ts'
 
 /*
  * The protocols of docs/ARCHITECTURE.md, statement by statement, over the fake database. What is pure
@@ -51,9 +52,19 @@ export type Service = {
   watermarkMs: number
 }
 
-export const tenantId = 'tenant'
+/** The only one: tenants meet nowhere in the protocol. */
+export const tenantId = '01900000-0000-7000-8000-0000000000f0'
 
-export type SentRequest = { key: string; id: string; body: string; command: TransferCommand }
+export type SentRequest = {
+  key: string
+  id: string
+  /** What is compared: the same text for the same request. */
+  body: string
+  operation: PostOperation
+  command: TransferCommand
+}
+
+export type PostOperation = Operation & { kind: 'post' }
 
 export type Answer = { status: 202 | 422 | 503; id?: string }
 
@@ -82,7 +93,7 @@ export function* accept(
 function* acceptOnce(
   { database, mistake }: Service,
   owner: object,
-  { key, id, body, command }: SentRequest,
+  { key, id, body, operation, command }: SentRequest,
   answer: (told: Answer) => void,
 ): Steps<Answer> {
   const tx = database.begin(owner)
@@ -92,7 +103,7 @@ function* acceptOnce(
     const acceptedAt = new Date(database.nowMs)
     const accepted = { tenantId, id, idempotencyKey: key, acceptedAt, dueAt: acceptedAt, command }
     tx.write(() => {
-      database.requests.set(key, { accepted, body })
+      database.requests.set(key, { accepted, body, operation })
       database.commands.set(id, accepted)
     })
     if (mistake === 'answer before the commit') answer({ status: 202, id })
@@ -247,8 +258,9 @@ function* insertTransfers(
     const state = result.settled.get(id)
     const outcome: Outcome | undefined = result.outcomes[index]
     if (state === undefined || outcome === undefined) throw new Error(`${id} was not judged`)
-    const { versions } = outcome
-    const row = { ...state, idempotencyKey, versions, eventCount: counts.get(id) ?? 1 }
+    const { versions, failureCode } = outcome
+    const eventCount = counts.get(id) ?? 1
+    const row = { ...state, idempotencyKey, versions, failureCode, eventCount }
     if (isLenient) {
       const isFree = yield* tx.claimIfFree(`transfer ${id}`)
       if (!isFree) continue
@@ -259,7 +271,7 @@ function* insertTransfers(
   }
 }
 
-function insertTransfer(database: Database, row: TransferRow): void {
+export function insertTransfer(database: Database, row: TransferRow): void {
   database.inserted.push(row)
   database.transfers.set(row.id, row)
 }
@@ -348,6 +360,7 @@ function canceledRow({ id, idempotencyKey, command }: AcceptedCommand): Transfer
     refundedAmount: 0n,
     holdUntil: null,
     eventCount: 1,
+    failureCode: null,
     versions: [],
   }
 }
