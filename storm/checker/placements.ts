@@ -43,12 +43,12 @@ export function placeSteps(evidence: Evidence): Step[] {
   const heldIds = new Set(
     books.events.filter(({ type }) => type === 'transfer.held').map(({ objectId }) => objectId),
   )
-  const steps = books.transfers.flatMap((transfer): Step[] => {
+  const settled = books.transfers.flatMap((transfer): Step[] => {
     const placements = placementsOf(transfer, wasHeld(transfer, heldIds))
     const cause: Cause = { type: 'transfer', transfer }
     return placements.length === 0 ? [] : [{ cause, placements }]
   })
-  steps.push(...placeAccountChanges(evidence))
+  const steps = [...settled, ...placeAccountChanges(evidence)]
   return [...steps, ...placeExpiries(evidence, steps, heldIds)]
 }
 

@@ -27,7 +27,13 @@ export function toBooks(database: Database): Books {
       version: 0n,
       overdraftLimit,
     })),
-    deferred: [],
+    deferred: [...database.deferred.keys()].map((transferId) => ({
+      tenantId,
+      transferId,
+      reason: 'insufficient_funds',
+      attempts: 1,
+      lastCode: 'insufficient_funds',
+    })),
     events: events.map((event, index): BookedEvent => ({
       ...event,
       id: `event ${index}`,

@@ -63,6 +63,7 @@ function checkKeys({ database }: Service, breach: Breach): void {
     if (count === 0) breach(`${key} was accepted and never settled`)
     if (count > 1) breach(`${key} was settled ${count} times`)
     const settled = database.transfers.get(accepted.id)
+    if (settled !== undefined && database.deferred.has(accepted.id)) breach(`${key} waits, settled`)
     if (count === 1 && settled?.idempotencyKey !== key) breach(`${key} was settled as another`)
   }
 }

@@ -54,6 +54,8 @@ export class Database {
   readonly accounts = new Map<string, AccountState>()
   readonly entries: Entry[] = []
   readonly events: NewEvent[] = []
+  /** Commands that wait for funds: when each is tried again, and whose credit it waits for. */
+  readonly deferred = new Map<string, { nextDueMs: number; awaits: string }>()
   readonly names = new Set<string>()
   readonly open = new Set<Transaction>()
   readonly locks = new Map<string, Transaction>()

@@ -68,6 +68,8 @@ type Wish = {
   source: string
   destination: string
   expiresInMs: number
+  /** Until when a lack of funds is waited out, from the beginning; null where it is not. */
+  waitsMs: number | null
 }
 
 const alice = '01900000-0000-7000-8000-0000000000a0'
@@ -337,7 +339,8 @@ class Schedule {
     const way = { source: accountIds[from] ?? alice, destination: accountIds[to] ?? world }
     const amount = BigInt(1 + random.below(90))
     const expiresInMs = random.pick([30, 80, 86_400_000])
-    const plain = { key, amount, ...way, expiresInMs, parentKey: undefined }
+    const waitsMs = random.pick([null, null, 60, 250])
+    const plain = { key, amount, ...way, expiresInMs, waitsMs, parentKey: undefined }
     const kind = random.pick(['transfer', 'transfer', 'hold', 'child', 'child'] as const)
     if (kind !== 'child') return { ...plain, kind }
     // Half of the children meet at one parent, and have to share what is left of it.
@@ -346,7 +349,7 @@ class Schedule {
       return { ...plain, kind: 'transfer' }
     }
     const part = random.happens(0.5) ? BigInt(1 + random.below(40)) : null
-    const child = { ...plain, parentKey: parent.key }
+    const child = { ...plain, waitsMs: null, parentKey: parent.key }
     if (parent.kind === 'hold') {
       const isRelease = random.happens(0.3)
       const { source, destination } = parent
@@ -372,7 +375,14 @@ function open(id: string, overdraftLimit: bigint): AccountState {
 function fund(database: Database, destination: string, amount: bigint): void {
   const id = idOf(0xf000 + database.inserted.length)
   const now = new Date(database.nowMs)
-  const wish = { kind: 'transfer', source: world, destination, amount, expiresInMs: 0 } as const
+  const wish = {
+    kind: 'transfer',
+    source: world,
+    destination,
+    amount,
+    expiresInMs: 0,
+    waitsMs: null,
+  } as const
   const request = toRequest(
     { ...wish, key: `funds-${destination}`, parentKey: undefined },
     { id, parentId: null, isOther: false },
@@ -407,7 +417,7 @@ function fund(database: Database, destination: string, amount: bigint): void {
 }
 
 function toRequest(
-  { key, kind, amount, source, destination, expiresInMs }: Wish,
+  { key, kind, amount, source, destination, expiresInMs, waitsMs }: Wish,
   { id, parentId, isOther }: { id: string; parentId: string | null; isOther: boolean },
 ): SentRequest {
   const asked = isOther && kind !== 'release' ? (amount ?? 0n) + 1n : amount
@@ -424,7 +434,7 @@ function toRequest(
     isFinal: false,
     executeAt: null,
     expiresAt: kind === 'hold' ? new Date(Date.UTC(2026, 0, 1) + 100 + expiresInMs) : null,
-    retryFundsUntil: null,
+    retryFundsUntil: waitsMs === null ? null : new Date(Date.UTC(2026, 0, 1) + waitsMs),
     condition: null,
     atomicBatchId: null,
     callbackUrl: null,
