@@ -43,12 +43,12 @@ export function placeSteps(evidence: Evidence): Step[] {
   const heldIds = new Set(
     books.events.filter(({ type }) => type === 'transfer.held').map(({ objectId }) => objectId),
   )
-  const steps = books.transfers.flatMap((transfer): Step[] => {
+  const settled = books.transfers.flatMap((transfer): Step[] => {
     const placements = placementsOf(transfer, wasHeld(transfer, heldIds))
     const cause: Cause = { type: 'transfer', transfer }
     return placements.length === 0 ? [] : [{ cause, placements }]
   })
-  steps.push(...placeAccountChanges(evidence))
+  const steps = [...settled, ...placeAccountChanges(evidence)]
   return [...steps, ...placeExpiries(evidence, steps, heldIds)]
 }
 
@@ -114,8 +114,11 @@ function placeExpiries(evidence: Evidence, steps: readonly Step[], heldIds: Set<
     return type === 'transfer.expired' && hold !== undefined && heldIds.has(objectId) ? [hold] : []
   })
   const sourceOf = ({ tenantId, source }: BookedTransfer) => accountName(tenantId, source ?? '')
+  if (expired.length === 0) return []
+  const chains = chainsOf(steps)
   return [...groupBy(expired, sourceOf)].flatMap(([account, holds]) => {
-    const free = freeVersions(account, evidence.accounts.get(account)?.version ?? 0n, steps)
+    const last = evidence.accounts.get(account)?.version ?? 0n
+    const free = freeVersions(chains.get(account) ?? [], last)
     return holds.flatMap((hold, index) => {
       const version = free[index]
       if (version === undefined) return []
@@ -124,12 +127,12 @@ function placeExpiries(evidence: Evidence, steps: readonly Step[], heldIds: Set<
   })
 }
 
-function freeVersions(account: string, last: bigint, steps: readonly Step[]): bigint[] {
+/** The versions up to the last that no step of the chain made. */
+function freeVersions(chain: readonly Placed[], last: bigint): bigint[] {
   const made = new Set<bigint>()
-  for (const { placements } of steps) {
-    for (const place of placements.filter((one) => one.account === account && one.isMaker)) {
-      for (let back = 0n; back < place.made; back += 1n) made.add(place.version - back)
-    }
+  for (const { placement } of chain) {
+    if (!placement.isMaker) continue
+    for (let back = 0n; back < placement.made; back += 1n) made.add(placement.version - back)
   }
   const free: bigint[] = []
   for (let version = 1n; version <= last; version += 1n) if (!made.has(version)) free.push(version)

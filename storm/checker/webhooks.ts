@@ -87,7 +87,8 @@ function checkReached(
   const byTenant = groupBy(books.events, ({ tenantId }) => tenantId)
   for (const endpoint of books.endpoints) {
     const wireId = encodeId('endpoint', endpoint.id)
-    if (endpoint.status !== 'enabled' || bad.has(wireId)) continue
+    // One that was disabled although it never behaved badly is healthy: it should not have been.
+    if (endpoint.status === 'deleted' || bad.has(wireId)) continue
     for (const event of byTenant.get(endpoint.tenantId) ?? []) {
       if (!isWanted(event, endpoint)) continue
       report.saw()

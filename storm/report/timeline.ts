@@ -67,7 +67,8 @@ function drawFaults(
     lane.map((fault) => drawFault(fault, x, endMs, { y: 24 + index * laneHeight, bottom })),
   )
   return html`<text class="name" x="${left}" y="14"
-      >Faults (dark), and until all was settled again (light)</text
+      >Faults (dark, hollow where nothing was in flight), and until all was settled again (light);
+      dots: ends of processes</text
     >${drawn}`
 }
 

@@ -514,6 +514,14 @@ describe('a checker that has failed:', () => {
     expect(brokenIn(broken)).toEqual([invariant])
   })
 
+  /** Nobody told of the second one, or else its event would be one that never arrived. */
+  it('4, where a key is carried out twice, of which no event tells', () => {
+    const { history, books } = world()
+    const twice = first(books.transfers, ({ status }) => status === 'failed')
+    books.transfers.push({ ...twice, id: '01900000-0000-7000-8000-ffffffffffff' })
+    expect(brokenIn({ history, books })).toEqual([4, 13])
+  })
+
   it('shows every invariant a world that breaks it', () => {
     const shown = new Set(breaks.map(([invariant]) => invariant))
     const all = Array.from({ length: 16 }, (_, index) => index)

@@ -1,5 +1,5 @@
-import type { Leg } from '@payonce/core/ledger/books'
-import type { Service } from './protocol.ts'
+import { accountKey, type Leg } from '@payonce/core/ledger/books'
+import { tenantId, type Service } from './protocol.ts'
 import type { TransferRow } from './database.ts'
 
 /** What somebody was told of a key: that it is accepted, refused, canceled, or settled by others. */
@@ -63,6 +63,7 @@ function checkKeys({ database }: Service, breach: Breach): void {
     if (count === 0) breach(`${key} was accepted and never settled`)
     if (count > 1) breach(`${key} was settled ${count} times`)
     const settled = database.transfers.get(accepted.id)
+    if (settled !== undefined && database.deferred.has(accepted.id)) breach(`${key} waits, settled`)
     if (count === 1 && settled?.idempotencyKey !== key) breach(`${key} was settled as another`)
   }
 }
@@ -92,10 +93,10 @@ function entriesOf({ source, destination, amount }: Leg): string[] {
 
 /** Balance, chain, version and held amount are what entries and holds say. */
 function checkAccount({ database }: Service, id: string, breach: Breach): void {
-  const account = database.accounts.get(`tenant/${id}`)
+  const account = database.accounts.get(accountKey(tenantId, id))
   if (account === undefined) throw new Error(`no account ${id}`)
   const entries = database.entries.filter(({ accountId }) => accountId === id)
-  let balance = openings[id] ?? 0n
+  let balance = 0n
   let seq = 0n
   for (const entry of entries.toSorted((a, b) => Number(a.seq - b.seq))) {
     balance += entry.amount
@@ -117,9 +118,6 @@ function checkAccount({ database }: Service, id: string, breach: Breach): void {
     .reduce((sum, { legs, capturedAmount }) => sum + (legs[0]?.amount ?? 0n) - capturedAmount, 0n)
   if (account.held !== held) breach(`${id} holds ${account.held}, its open holds are ${held}`)
 }
-
-/** As schedule.ts opens them. */
-const openings: Record<string, bigint> = { alice: 100n, merchant: 20n, world: -120n }
 
 /** What was captured and refunded is what the children moved. */
 function checkParents({ database }: Service, breach: Breach): void {

@@ -2,6 +2,7 @@ import { accountKey, type AccountState, type Entry } from '@payonce/core/ledger/
 import type { ParentState } from '@payonce/core/ledger/apply'
 import type { NewEvent } from '@payonce/core/events/event'
 import type { AcceptedCommand } from '@payonce/core/transfers/transfer'
+import type { Operation } from '../../../../storm/history.ts'
 import type { Random } from '../seeded-random.ts'
 
 /*
@@ -30,10 +31,15 @@ export function isTransient(error: unknown): boolean {
   )
 }
 
-export type StoredRequest = { accepted: AcceptedCommand; body: string }
+export type StoredRequest = {
+  accepted: AcceptedCommand
+  body: string
+  operation: Operation & { kind: 'post' }
+}
 
 export type TransferRow = ParentState & {
   idempotencyKey: string
+  failureCode: string | null
   eventCount: number
   versions: readonly { source: bigint; destination: bigint }[]
 }
@@ -48,6 +54,8 @@ export class Database {
   readonly accounts = new Map<string, AccountState>()
   readonly entries: Entry[] = []
   readonly events: NewEvent[] = []
+  /** Commands that wait for funds: when each is tried again, and whose credit it waits for. */
+  readonly deferred = new Map<string, { nextDueMs: number; awaits: string }>()
   readonly names = new Set<string>()
   readonly open = new Set<Transaction>()
   readonly locks = new Map<string, Transaction>()

@@ -21,6 +21,7 @@ import {
   type TransferRow,
 } from './database.ts'
 import type { TransferCommand } from '@payonce/core/transfers/transfer'
+import type { Operation } from '../../../../storm/history.ts'
 
 /*
  * The protocols of docs/ARCHITECTURE.md, statement by statement, over the fake database. What is pure
@@ -37,6 +38,7 @@ export type Mistake =
   | 'no locks'
   | 'unordered locks'
   | 'no sweep'
+  | 'what waits for funds is not rung again'
   | 'watermark passes open acceptances'
   | 'answer before the commit'
   | 'fingerprint not compared'
@@ -51,9 +53,19 @@ export type Service = {
   watermarkMs: number
 }
 
-export const tenantId = 'tenant'
+/** The only one: tenants meet nowhere in the protocol. */
+export const tenantId = '01900000-0000-7000-8000-0000000000f0'
 
-export type SentRequest = { key: string; id: string; body: string; command: TransferCommand }
+export type SentRequest = {
+  key: string
+  id: string
+  /** What is compared: the same text for the same request. */
+  body: string
+  operation: PostOperation
+  command: TransferCommand
+}
+
+export type PostOperation = Operation & { kind: 'post' }
 
 export type Answer = { status: 202 | 422 | 503; id?: string }
 
@@ -82,7 +94,7 @@ export function* accept(
 function* acceptOnce(
   { database, mistake }: Service,
   owner: object,
-  { key, id, body, command }: SentRequest,
+  { key, id, body, operation, command }: SentRequest,
   answer: (told: Answer) => void,
 ): Steps<Answer> {
   const tx = database.begin(owner)
@@ -92,7 +104,7 @@ function* acceptOnce(
     const acceptedAt = new Date(database.nowMs)
     const accepted = { tenantId, id, idempotencyKey: key, acceptedAt, dueAt: acceptedAt, command }
     tx.write(() => {
-      database.requests.set(key, { accepted, body })
+      database.requests.set(key, { accepted, body, operation })
       database.commands.set(id, accepted)
     })
     if (mistake === 'answer before the commit') answer({ status: 202, id })
@@ -163,14 +175,23 @@ function* settleOnce(service: Service, owner: object, ids: readonly string[]): S
   const result = applyCommands({ accounts, parents, commands: due.map(toLedgerCommand), now })
   // Between what was read and what is inserted lies a round trip, in which a cancel may win.
   yield* tx.trip()
-  yield* insertTransfers(service, tx, due, result)
+  const decided = due.filter((_, index) => result.outcomes[index]?.status !== 'deferred')
+  yield* insertTransfers(service, tx, decided, result, new Map(outcomesOf(due, result)))
   yield* tx.trip()
   yield* insertEntries(service, tx, result)
   yield* tx.trip()
   updateAccounts(service, tx, result)
   yield* tx.trip()
-  recordFacts(service, tx, due, result)
+  recordFacts(service, tx, decided, result)
+  updateDeferred(service, tx, commands, new Set(decided), result)
   yield* tx.commit()
+}
+
+function outcomesOf(due: readonly AcceptedCommand[], { outcomes }: LedgerResult) {
+  return due.flatMap(({ id }, index): [string, Outcome][] => {
+    const outcome = outcomes[index]
+    return outcome === undefined ? [] : [[id, outcome]]
+  })
 }
 
 /** What a mistaken settlement would go by. */
@@ -238,17 +259,19 @@ function* lockParents(
 function* insertTransfers(
   { database, mistake }: Service,
   tx: Transaction,
-  due: readonly AcceptedCommand[],
+  decided: readonly AcceptedCommand[],
   result: LedgerResult,
+  outcomes: ReadonlyMap<string, Outcome>,
 ): Steps<void> {
   const counts = countFacts(result.facts)
   const isLenient = mistake?.endsWith('on conflict do nothing') === true
-  for (const [index, { id, idempotencyKey }] of due.entries()) {
+  for (const { id, idempotencyKey } of decided) {
     const state = result.settled.get(id)
-    const outcome: Outcome | undefined = result.outcomes[index]
+    const outcome = outcomes.get(id)
     if (state === undefined || outcome === undefined) throw new Error(`${id} was not judged`)
-    const { versions } = outcome
-    const row = { ...state, idempotencyKey, versions, eventCount: counts.get(id) ?? 1 }
+    const { versions, failureCode } = outcome
+    const eventCount = counts.get(id) ?? 1
+    const row = { ...state, idempotencyKey, versions, failureCode, eventCount }
     if (isLenient) {
       const isFree = yield* tx.claimIfFree(`transfer ${id}`)
       if (!isFree) continue
@@ -259,7 +282,7 @@ function* insertTransfers(
   }
 }
 
-function insertTransfer(database: Database, row: TransferRow): void {
+export function insertTransfer(database: Database, row: TransferRow): void {
   database.inserted.push(row)
   database.transfers.set(row.id, row)
 }
@@ -298,6 +321,33 @@ function recordFacts(
   })
 }
 
+/** What is settled waits no more; what waits is tried when its time or somebody's money comes. */
+function updateDeferred(
+  { database }: Service,
+  tx: Transaction,
+  commands: readonly AcceptedCommand[],
+  decided: ReadonlySet<AcceptedCommand>,
+  { outcomes, changed }: LedgerResult,
+): void {
+  tx.write(() => {
+    for (const { id, command } of commands) {
+      const isWaiting = !database.transfers.has(id)
+      if (!isWaiting) database.deferred.delete(id)
+      else
+        database.deferred.set(id, { nextDueMs: database.nowMs + 40, awaits: command.source ?? '' })
+    }
+    for (const { id } of decided) database.deferred.delete(id)
+    if (outcomes.length > 0) wakeWaiting(database, changed)
+  })
+}
+
+function wakeWaiting(database: Database, changed: readonly AccountState[]): void {
+  const enriched = new Set(changed.map(({ id }) => id))
+  for (const [id, { awaits }] of database.deferred) {
+    if (enriched.has(awaits)) database.deferred.set(id, { nextDueMs: database.nowMs, awaits })
+  }
+}
+
 /** Rows are never changed, so that whoever read one keeps what it was. */
 function replaceTransfer(database: Database, row: TransferRow): void {
   const index = database.inserted.findIndex(({ id }) => id === row.id)
@@ -321,6 +371,7 @@ export function* cancel(
       const row = canceledRow(accepted)
       tx.write(() => insertTransfer(database, row))
       tx.write(() => database.events.push(canceledEvent(id)))
+      tx.write(() => database.deferred.delete(id))
       yield* tx.commit()
       answer('canceled')
       return
@@ -348,6 +399,7 @@ function canceledRow({ id, idempotencyKey, command }: AcceptedCommand): Transfer
     refundedAmount: 0n,
     holdUntil: null,
     eventCount: 1,
+    failureCode: null,
     versions: [],
   }
 }
@@ -391,12 +443,23 @@ export function sweep(service: Service): void {
   let oldestMs = database.nowMs
   for (const { accepted } of database.requests.values()) {
     const dueMs = accepted.acceptedAt.getTime()
-    if (dueMs < service.watermarkMs || database.transfers.has(accepted.id)) continue
+    const isKnown = database.transfers.has(accepted.id) || database.deferred.has(accepted.id)
+    if (dueMs < service.watermarkMs || isKnown) continue
     oldestMs = Math.min(oldestMs, dueMs)
     ring(service, accepted.id)
   }
+  ringDeferred(service)
   if (mistake !== 'watermark passes open acceptances') {
     for (const { startedMs } of database.open) oldestMs = Math.min(oldestMs, startedMs)
   }
   service.watermarkMs = oldestMs
+}
+
+/** What waits stands above no watermark: its own time says when it is rung. */
+function ringDeferred(service: Service): void {
+  const { database, mistake } = service
+  if (mistake === 'what waits for funds is not rung again') return
+  for (const [id, { nextDueMs }] of database.deferred) {
+    if (nextDueMs <= database.nowMs) ring(service, id)
+  }
 }
