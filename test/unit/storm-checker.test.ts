@@ -1,5 +1,8 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { check } from '../../storm/checker/check.ts'
+import { importsOf, repositoryRoot } from './sources.ts'
 import { makeStormWorld, type StormBooks, type StormWorld } from './models/storm-world.ts'
 import type { Answered, HistoryRecord, Invoked } from '../../storm/history.ts'
 
@@ -15,6 +18,26 @@ function brokenIn({ history, books }: StormWorld): number[] {
   const { findings } = check(history, books)
   return findings.flatMap(({ invariant, count }) => (count > 0 ? [invariant] : []))
 }
+
+describe('the checker', () => {
+  const folder = join(repositoryRoot, 'storm/checker')
+  const sources = readdirSync(folder).map((name) => ({
+    path: name,
+    code: readFileSync(join(folder, name), 'utf8'),
+  }))
+
+  /** Else both would make the same mistake, and agree. */
+  it('has a ledger of its own, which imports nothing', () => {
+    const model = first(sources, ({ path }) => path === 'model.ts')
+    expect(importsOf(model)).toEqual([])
+  })
+
+  it('knows of the product only how its ids are written, and asks nobody anything', () => {
+    const others = sources.filter(({ path }) => path !== 'verdict.ts').flatMap(importsOf)
+    const outside = others.flatMap(({ specifier, isRelative }) => (isRelative ? [] : [specifier]))
+    expect(new Set(outside)).toEqual(new Set(['@payonce/core/ids', 'node:crypto']))
+  })
+})
 
 describe('a good storm', () => {
   const seeds = Array.from({ length: 40 }, (_, index) => [index + 1])
@@ -32,6 +55,10 @@ describe('a good storm', () => {
     const kinds = new Set(books.transfers.map(({ kind, status }) => `${kind} ${status}`))
     for (const kind of ['transfer', 'hold', 'capture', 'release', 'refund']) {
       for (const status of ['succeeded', 'failed']) expect(kinds).toContain(`${kind} ${status}`)
+    }
+    const codes = new Set(books.transfers.map(({ failureCode }) => failureCode))
+    for (const code of ['account_frozen', 'insufficient_funds', 'already_refunded']) {
+      expect(codes).toContain(code)
     }
     for (const one of ['transfer canceled', 'hold held', 'hold released']) {
       expect(kinds).toContain(one)

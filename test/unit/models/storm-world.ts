@@ -126,7 +126,7 @@ class Storm {
   #openAccount(tenantId: string, kind: 'internal' | 'external', overdraftLimit: bigint): void {
     const id = this.#newId()
     const empty = { balance: 0n, held: 0n, version: 0n, entryCount: 0n, lastEntryAt: null }
-    const account = { tenantId, id, kind, overdraftLimit, status: 'open' as const, ...empty }
+    const account: AccountState = { tenantId, id, kind, overdraftLimit, status: 'open', ...empty }
     this.#accounts.set(accountKey(tenantId, id), account)
     this.#books.limits.push({ tenantId, accountId: id, version: 0n, overdraftLimit })
   }
@@ -142,7 +142,7 @@ class Storm {
     else if (roll < 0.66) this.#sendBad()
     else if (roll < 0.69) this.#sendIntoOutage()
     else if (roll < 0.74) this.#cancel()
-    else if (roll < 0.77) this.#raiseLimit()
+    else if (roll < 0.77) this.#changeAccount()
     else if (roll < 0.8) this.#readOfAnother()
     else this.#read()
     this.#deliverAnswers(0.6)
@@ -407,13 +407,20 @@ class Storm {
     this.#note([{ fact: 'canceled', id, tenantId: tenant, state: null }])
   }
 
-  #raiseLimit(): void {
+  /** An operator raises a limit, or freezes an account for a while. */
+  #changeAccount(): void {
     const account = this.#pick([...this.#accounts.values()])
     if (account === undefined || account.kind === 'external') return
-    account.overdraftLimit += 10n
+    const { tenantId, id } = account
+    const isFrozen = account.status === 'frozen'
     account.version += 1n
-    const { tenantId, id, version, overdraftLimit, status } = account
-    this.#books.limits.push({ tenantId, accountId: id, version, overdraftLimit })
+    if (isFrozen || this.#random.happens(0.5)) account.status = isFrozen ? 'open' : 'frozen'
+    else account.overdraftLimit += 10n
+    const { version, overdraftLimit, status } = account
+    const limits = this.#books.limits.filter(({ accountId }) => accountId === id)
+    if (limits.at(-1)?.overdraftLimit !== overdraftLimit) {
+      this.#books.limits.push({ tenantId, accountId: id, version, overdraftLimit })
+    }
     this.#books.events.push({
       ...this.#nextEvent(tenantId, id),
       type: 'account.updated',
