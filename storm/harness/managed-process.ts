@@ -25,6 +25,8 @@ export type ManagedProcessOptions = {
 
 /** 0.5 s, as a supervisor takes to start a process again that has ended. */
 const restartAfterMs = 500
+/** 2 s: several may have fallen at the same failpoint before the first of them was heard of. */
+const withdrawnForMs = 2_000
 /** 30 s: a start takes one second, more on two busy cores. */
 const readyTimeoutMs = 30_000
 
@@ -36,6 +38,7 @@ export class ManagedProcess {
   #child: SupervisedProcess | undefined
   #isReady = false
   #isEndExpected = false
+  #withdrawnAtMs = Number.NEGATIVE_INFINITY
   #isKept = true
   #running: Promise<void> | undefined
 
@@ -90,10 +93,11 @@ export class ManagedProcess {
     this.#signal('SIGUSR2')
   }
 
-  /** Withdraws what was ordered; the end of the process would be a surprise again. */
+  /** Withdraws what was ordered; soon the end of the process would be a surprise again. */
   withdraw(): void {
     this.#give({})
     if (this.#child === undefined || !this.#isReady) return
+    if (this.#isEndExpected) this.#withdrawnAtMs = performance.now()
     this.#isEndExpected = false
     this.#signal('SIGUSR2')
   }
@@ -166,12 +170,14 @@ export class ManagedProcess {
     this.#child = undefined
     this.#isReady = false
     const signal = signalOfExit(code)
+    const wasOrdered =
+      signal === 'SIGKILL' && performance.now() - this.#withdrawnAtMs < withdrawnForMs
     recorder.append({
       type: 'exited',
       process: this.name,
       code: signal === null ? code : null,
       signal,
-      isExpected: this.#isEndExpected || couldNotStart,
+      isExpected: this.#isEndExpected || wasOrdered || couldNotStart,
     })
   }
 

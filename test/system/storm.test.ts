@@ -1,9 +1,21 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, it, onTestFinished, test } from 'vitest'
+import { plants } from '../../storm/plants/catalogue.ts'
 import { startProgram } from '../support/processes.ts'
+import { hasRedis } from '../support/redis.ts'
+import type { Verdict } from '../../storm/checker/verdict.ts'
 import type { HistoryRecord } from '../../storm/history.ts'
+
+/*
+ * The short profile of `npm run storm`: real processes under load, faults, and a verdict. A verdict is
+ * worth nothing until it has been a bad one, so each bug that a checker of this product has to notice
+ * is planted, one at a time, and the invariant that it breaks has to say so.
+ */
+
+/** A storm takes as long as its load, some seconds to begin, and up to a minute to heal. */
+const limitMs = 240_000
 
 /** What a storm tells and writes; it ends by itself. */
 async function runStorm(...args: string[]) {
@@ -44,4 +56,48 @@ test('a storm that nobody can mean is refused with its usage', async () => {
   expect(code).toBe(2)
   expect(output).toContain('there is no fault F99')
   expect(output).toContain('Usage: npm run storm')
+})
+
+const verdictIn = (read: (name: string) => string) => JSON.parse(read('verdict.json')) as Verdict
+
+const brokenIn = ({ findings }: Verdict) =>
+  findings.filter(({ count }) => count > 0).map(({ invariant }) => invariant)
+
+describe('a storm', () => {
+  const backends = [
+    ['redis', '1'],
+    ['postgres', '2'],
+  ] as const
+
+  for (const [queue, seed] of backends) {
+    it.skipIf(queue === 'redis' && !hasRedis)(
+      `loses nothing, with the queue in ${queue}`,
+      { timeout: limitMs },
+      async () => {
+        const args = ['--seed', seed, '--seconds', '60', '--queue', queue]
+        const { code, output: said, read } = await runStorm(...args)
+        const verdict = verdictIn(read)
+        expect(brokenIn(verdict), said).toEqual([])
+        expect(code, said).toBe(0)
+        // A storm that hits nothing shows nothing.
+        expect(verdict.counts.accepted).toBeGreaterThan(1_000)
+        expect(verdict.counts.faultsThatHit).toBeGreaterThan(1)
+      },
+    )
+  }
+})
+
+describe.skipIf(!hasRedis)('a planted bug is caught:', () => {
+  it.each(plants.map((plant) => [plant.name, plant] as const))(
+    '%s',
+    { timeout: limitMs },
+    async (name, { breaks, says }) => {
+      const args = ['--seed', '3', '--seconds', '15', '--heal-seconds', '15', '--plant', name]
+      const { code, output: said, read } = await runStorm(...args)
+      const verdict = verdictIn(read)
+      expect(code, said).toBe(1)
+      for (const invariant of breaks) expect(brokenIn(verdict), said).toContain(invariant)
+      if (says !== undefined) expect(said).toMatch(says)
+    },
+  )
 })
