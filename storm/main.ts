@@ -98,9 +98,10 @@ function list(): void {
 try {
   const options = readOptions(process.argv.slice(2))
   if (options === 'list') list()
-  else process.exitCode = (await run(options)) ? 0 : 1
+  // Whatever a failed start has left behind is a child of this process, and goes with it.
+  else process.exit((await run(options)) ? 0 : 1)
 } catch (error) {
   const isUsage = error instanceof UsageError || error instanceof UnknownFaultError
   console.error(isUsage ? `storm: ${error.message}\n${usage}` : error)
-  process.exitCode = isUsage ? 2 : 1
+  process.exit(isUsage ? 2 : 1)
 }

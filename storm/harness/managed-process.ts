@@ -25,8 +25,8 @@ export type ManagedProcessOptions = {
 
 /** 0.5 s, as a supervisor takes to start a process again that has ended. */
 const restartAfterMs = 500
-/** 2 s: several may have fallen at the same failpoint before the first of them was heard of. */
-const withdrawnForMs = 2_000
+/** What register.mjs writes before it kills the process. */
+const fallsAtFailpoint = /"storm failpoint".*"kill"/
 /** 30 s: a start takes one second, more on two busy cores. */
 const readyTimeoutMs = 30_000
 
@@ -38,7 +38,6 @@ export class ManagedProcess {
   #child: SupervisedProcess | undefined
   #isReady = false
   #isEndExpected = false
-  #withdrawnAtMs = Number.NEGATIVE_INFINITY
   #isKept = true
   #running: Promise<void> | undefined
 
@@ -89,17 +88,13 @@ export class ManagedProcess {
   /** Tells it to fall at a failpoint, or to live by another clock. It forgets this when it ends. */
   order(orders: Orders): void {
     this.#give(orders)
-    if (orders.failpoint?.action === 'kill') this.#isEndExpected = true
     this.#signal('SIGUSR2')
   }
 
-  /** Withdraws what was ordered; soon the end of the process would be a surprise again. */
+  /** Withdraws what was ordered. */
   withdraw(): void {
     this.#give({})
-    if (this.#child === undefined || !this.#isReady) return
-    if (this.#isEndExpected) this.#withdrawnAtMs = performance.now()
-    this.#isEndExpected = false
-    this.#signal('SIGUSR2')
+    if (this.#isReady) this.#signal('SIGUSR2')
   }
 
   /** Resolves when the process that runs now has ended, and false when it has not within the time. */
@@ -161,7 +156,11 @@ export class ManagedProcess {
         ...env,
       },
       signalOnOurDeath: 'KILL',
-      onLine: (line) => this.#log.write(`${line}\n`),
+      onLine: (line) => {
+        this.#log.write(`${line}\n`)
+        // It may fall there although the order has just been withdrawn.
+        if (fallsAtFailpoint.test(line)) this.#isEndExpected = true
+      },
     })
     this.#child = child
     void this.#watchReadiness(readyUrl, child)
@@ -170,14 +169,12 @@ export class ManagedProcess {
     this.#child = undefined
     this.#isReady = false
     const signal = signalOfExit(code)
-    const wasOrdered =
-      signal === 'SIGKILL' && performance.now() - this.#withdrawnAtMs < withdrawnForMs
     recorder.append({
       type: 'exited',
       process: this.name,
       code: signal === null ? code : null,
       signal,
-      isExpected: this.#isEndExpected || wasOrdered || couldNotStart,
+      isExpected: this.#isEndExpected || couldNotStart,
     })
   }
 

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@payonce/local/embedded-postgres'
 import { freePort } from '@payonce/local/loopback-port'
+import { clusterDirOf, openCluster, postgresEnv } from '@payonce/local/postgres-cluster'
 import { postgresIdentity } from '@payonce/local/postgres-identity'
 import { findPostgresSoftware } from '@payonce/local/postgres-software'
 import { spawnSupervised, type SupervisedProcess } from '@payonce/local/supervised-process'
@@ -109,9 +110,9 @@ async function startStandby(
   settings: Record<string, string>,
 ): Promise<Standby> {
   const primary = new URL(primaryUrl)
-  const pgdata = join(dataDir, 'postgres', 'data')
-  const identity = postgresIdentity(join(dataDir, 'postgres'))
-  const { postgres } = findPostgresSoftware({ identity, log: () => undefined })
+  const identity = postgresIdentity(clusterDirOf(dataDir))
+  const software = findPostgresSoftware({ identity, log: () => undefined })
+  const { pgdata, pgdataForServer } = await openCluster({ dataDir, software, identity })
   const port = await freePort()
   const url = Object.assign(new URL(primaryUrl), { port: String(port) }).href
   const connection = [
@@ -131,21 +132,25 @@ async function startStandby(
   }
 
   async function run(): Promise<PostgresServer> {
+    const lines: string[] = []
     const { pid, exited } = await spawnSupervised({
-      // The folder may be one that only its working directory leads into.
       command: [
-        postgres,
+        software.postgres,
         '-D',
-        '.',
+        pgdataForServer,
         ...Object.entries(own).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
       ],
       cwd: pgdata,
-      env: { LC_ALL: 'C', PATH: process.env.PATH ?? '' },
+      env: postgresEnv,
       ...(identity === undefined ? {} : { identity }),
       signalOnOurDeath: 'INT',
-      onLine: () => undefined,
+      onLine: (line) => {
+        if (lines.length < 100) lines.push(line)
+      },
     })
-    await untilAnswers(url)
+    await untilAnswers(url).catch((cause: unknown) => {
+      throw new Error(`the standby does not answer:\n${lines.join('\n')}`, { cause })
+    })
     const stop = async () => {
       signal(pid, 'SIGINT')
       await exited

@@ -40,11 +40,13 @@ function isHit(name) {
 function strike(name) {
   const { action } = armed
   armed = undefined
-  // Straight to the pipe: what is buffered in this process dies with it.
-  writeSync(
-    1,
-    `${JSON.stringify({ level: 'info', msg: 'storm failpoint', failpoint: name, action })}\n`,
-  )
+  const line = JSON.stringify({ level: 'info', msg: 'storm failpoint', failpoint: name, action })
+  try {
+    // Straight to the pipe: what is buffered in this process dies with it.
+    writeSync(1, `${line}\n`)
+  } catch {
+    // The pipe is full. The end of the process matters more than its last word.
+  }
   process.kill(process.pid, action === 'freeze' ? 'SIGSTOP' : 'SIGKILL')
   // The signal may take a moment to arrive. Nothing may run in it.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, action === 'freeze' ? 50 : 60_000)
