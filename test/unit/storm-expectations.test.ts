@@ -62,8 +62,12 @@ describe('what a client may see in a storm', () => {
   })
 
   it('is an acceptance at least, whatever Redis does', () => {
+    fault('F7 FLUSHALL', 'begin')
+    fault('F7 FLUSHALL', 'end')
+    expect(found).toEqual([])
     fault('F7 kill', 'begin')
-    call(1, { status: 503 })
+    call(1, { status: 503, tookMs: 1_000 })
+    call(2, { status: 503, tookMs: 1_000 })
     fault('F7 kill', 'end')
     expect(found).toEqual(['F7 kill: nothing was accepted'])
   })
