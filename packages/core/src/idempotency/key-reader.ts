@@ -10,8 +10,8 @@ export type KeyReader = (key: KeyRef) => Promise<KnownKey | undefined>
 
 /**
  * A request that is to be refused is looked up first, since a replay is answered whatever else is
- * wrong. Requests that are refused together share one query: with one each, turning a request away
- * cost more than accepting it, just when there are too many of them.
+ * wrong. Requests that are refused together share one query: there are most of them just when there
+ * are too many.
  */
 export function createKeyReader(db: Queryable): KeyReader {
   const group = createGroupCommit<KeyRef, KnownKey | undefined>({
