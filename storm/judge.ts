@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { readBooks } from './books.ts'
 import { check } from './checker/check.ts'
 import { describeVerdict, writeVerdict, type Verdict } from './checker/verdict.ts'
@@ -35,10 +36,11 @@ export async function judge({
   return { verdict, lines: describeVerdict(verdict).trimEnd().split('\n') }
 }
 
+/** Line by line: the history of a long storm is longer than any string may be. */
 async function readHistory(path: string): Promise<HistoryRecord[]> {
-  const text = await readFile(path, 'utf8')
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as HistoryRecord)
+  const history: HistoryRecord[] = []
+  for await (const line of createInterface({ input: createReadStream(path) })) {
+    history.push(JSON.parse(line) as HistoryRecord)
+  }
+  return history
 }
