@@ -26,11 +26,9 @@ export type Local = {
 
 export type LocalOptions = ProcessOptions & { dataDir: string; port?: string }
 
-/** Runs `npm start` and waits until it is ready. */
+/** Runs `npm start` and waits until it is ready, on any free port unless told. */
 export async function startLocal(options: LocalOptions): Promise<Local> {
-  const port = options.port ?? String(await freePort())
-  const npm = await runNpmStart({ ...options, port })
-  await npm.line(lastLine, readyTimeoutMs)
+  const { npm, port } = await untilStarted(options)
   const lines = npm.output().split('\n')
   const [transferLine = '', accountLine = ''] = lines.filter((line) => line.startsWith('curl '))
   const keyAt = lines.findIndex((line) => line.startsWith('API key'))
@@ -43,6 +41,21 @@ export async function startLocal(options: LocalOptions): Promise<Local> {
     url: /ready at (\S+)/.exec(npm.output())?.[1] ?? '',
     apiKey: lines[keyAt + 1] ?? '',
     apiKeyFile: /kept in (.*):$/.exec(lines[keyAt] ?? '')?.[1] ?? '',
+  }
+}
+
+/** Another program may take a free port first: then another one is tried. */
+async function untilStarted(options: LocalOptions): Promise<{ npm: RunningProcess; port: string }> {
+  for (let tries = 1; ; tries++) {
+    const port = options.port ?? String(await freePort())
+    const npm = await runNpmStart({ ...options, port })
+    try {
+      await npm.line(lastLine, readyTimeoutMs)
+      return { npm, port }
+    } catch (error) {
+      const isSnatched = /^payonce: Port \d+ .* is in use/m.test(npm.output())
+      if (!isSnatched || options.port !== undefined || tries === 3) throw error
+    }
   }
 }
 
