@@ -8,40 +8,8 @@ const stopWithinMs = 10_000
 const hour = 3_600_000
 
 export const pauses: readonly Fault[] = [
-  {
-    row: 'F4',
-    name: 'frozen after-locks',
-    targets: workerNames,
-    durationMs: pastTheLockMs,
-    recoveryMs: 30_000,
-    strike: async (storm, planned) => {
-      const worker = targetOf(storm, planned)
-      await worker.untilReady()
-      worker.order({
-        failpoint: { name: settlementFailpoints['after-locks'], hit: 2, action: 'freeze' },
-      })
-      await sleep(planned.durationMs)
-      worker.thaw()
-      worker.withdraw()
-    },
-  },
-  {
-    row: 'F4',
-    name: 'frozen after the commit',
-    targets: workerNames,
-    durationMs: pastTheLockMs,
-    recoveryMs: 30_000,
-    strike: async (storm, planned) => {
-      const worker = targetOf(storm, planned)
-      await worker.untilReady()
-      worker.order({
-        failpoint: { name: settlementFailpoints['job-not-acknowledged'], hit: 2, action: 'freeze' },
-      })
-      await sleep(planned.durationMs)
-      worker.thaw()
-      worker.withdraw()
-    },
-  },
+  frozenAt('after-locks', settlementFailpoints['after-locks']),
+  frozenAt('after the commit', settlementFailpoints['job-not-acknowledged']),
   {
     row: 'F4',
     name: 'frozen',
@@ -100,6 +68,25 @@ export const pauses: readonly Fault[] = [
       shiftClock(storm, planned, [5 * hour, -hour, 100 * hour, 0, -48 * hour, 1, hour, -hour]),
   },
 ]
+
+/** F4: a worker freezes at a step of its work, and thaws when others have run its jobs. */
+function frozenAt(step: string, failpoint: string): Fault {
+  return {
+    row: 'F4',
+    name: `frozen ${step}`,
+    targets: workerNames,
+    durationMs: pastTheLockMs,
+    recoveryMs: 30_000,
+    strike: async (storm, planned) => {
+      const worker = targetOf(storm, planned)
+      await worker.untilReady()
+      worker.order({ failpoint: { name: failpoint, hit: 2, action: 'freeze' } })
+      await sleep(planned.durationMs)
+      worker.thaw()
+      worker.withdraw()
+    },
+  }
+}
 
 /** Lets the clock of the target be wrong by each of these for a while, and then right again. */
 async function shiftClock(

@@ -1,24 +1,22 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createPool, type Pool } from '@payonce/core/db/client'
+import { createPool } from '@payonce/core/db/client'
 import { migrateDatabase } from '@payonce/core/db/migrate'
 import { createSettlementQueue, migrateQueue } from '@payonce/core/queue/queues'
-import { createApiKey } from '@payonce/core/tenants/api-key'
-import { findOrCreateTenant } from '@payonce/core/tenants/tenant'
 import { startEmbeddedPostgres } from '@payonce/local/embedded-postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { rows } from '../../apps/cli/src/conformance/rows.ts'
 import { assertBooksHold } from '../support/books.ts'
 import { createClient, newKey, type TransferRequest } from '../support/client.ts'
 import { createConformanceKeys, runConformanceRow } from '../support/conformance.ts'
+import { openAccounts } from '../support/first-tenant.ts'
 import { closeGate } from '../support/gate.ts'
 import { startPayonce, transferIdOf, uuidOf, type Payonce } from '../support/payonce.ts'
 import { startApi, startProgram, startWorker, type Environment } from '../support/processes.ts'
 import { hasRedis, startRedis } from '../support/redis.ts'
 import { environmentOf } from '../support/stores.ts'
 import { until } from '../support/until.ts'
-import type { AccountOnWire } from '../support/wire.ts'
 
 /*
  * Rows of table I in which real processes are needed, mostly to be killed. Each test has an
@@ -304,13 +302,4 @@ async function openInstallation(databaseUrl: string) {
   const db = createPool({ databaseUrl, name: 'test', maxConnections: 2, onError: () => undefined })
   onTestFinished(() => db.end())
   return { db, environment: { DATABASE_URL: databaseUrl, QUEUE_NAMESPACE: namespace } }
-}
-
-async function openAccounts(db: Pool, url: string) {
-  const id = '019aa000-0000-7000-8000-000000000001'
-  const tenantId = await findOrCreateTenant(db, { id, name: 'first', mode: 'test' })
-  const client = createClient(url, await createApiKey(db, { id, tenantId, mode: 'test' }))
-  const open = async (kind: string) =>
-    (await client.post<AccountOnWire>('/v1/accounts', { currency: 'EUR', kind })).body.id
-  return { client, world: await open('external'), merchant: await open('internal') }
 }

@@ -4,19 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { createPool, type Pool } from '@payonce/core/db/client'
+import { createPool } from '@payonce/core/db/client'
 import { migrateDatabase } from '@payonce/core/db/migrate'
 import { migrateQueue } from '@payonce/core/queue/queues'
-import { createApiKey } from '@payonce/core/tenants/api-key'
-import { findOrCreateTenant } from '@payonce/core/tenants/tenant'
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '@payonce/local/embedded-postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { assertBooksHold } from '../support/books.ts'
-import { createClient, newKey, type Client } from '../support/client.ts'
+import { newKey, type Client } from '../support/client.ts'
+import { openAccounts } from '../support/first-tenant.ts'
 import { startApi, startWorker } from '../support/processes.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { until } from '../support/until.ts'
-import type { AccountOnWire } from '../support/wire.ts'
 
 /*
  * The loss of the primary (F13), with a real standby: a copy of the stopped data folder that follows
@@ -91,15 +89,6 @@ async function startInstallation(options: { isSynchronous: boolean }) {
   }
 
   return { db, client, request, primary, standby, failOver }
-}
-
-async function openAccounts(db: Pool, url: string) {
-  const id = '019aa000-0000-7000-8000-000000000001'
-  const tenantId = await findOrCreateTenant(db, { id, name: 'first', mode: 'test' })
-  const client = createClient(url, await createApiKey(db, { id, tenantId, mode: 'test' }))
-  const open = async (kind: string) =>
-    (await client.post<AccountOnWire>('/v1/accounts', { currency: 'EUR', kind })).body.id
-  return { client, world: await open('external'), merchant: await open('internal') }
 }
 
 type Request = { source: string; destination: string; amount: number }
