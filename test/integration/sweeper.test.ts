@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClock } from '@payonce/core/clock'
 import { createPool, type Pool } from '@payonce/core/db/client'
 import { createIdGenerator } from '@payonce/core/ids'
@@ -335,6 +336,27 @@ describe('ringing', () => {
     await until('the audit has found it', () => idsOf(sweeper).includes(missed))
     await untilSwept(sweeper)
     expect((await readSweepState(db)).auditFinds).toBe(1)
+  })
+})
+
+describe('a sweep', () => {
+  test('that a standstill of the database has made long is followed by another within seconds', async () => {
+    const watched = startSweeper()
+    await untilSweepEnds(watched)
+    const session = new pg.Client(db.options.connectionString)
+    await session.connect()
+    await session.query('BEGIN; LOCK TABLE sweeps')
+    await sleep(5_000)
+    const late = await insertDue(6)
+    await session.query('COMMIT')
+    await session.end()
+    await untilSweepEnds(watched)
+    const endedAtMs = performance.now()
+    const next = await insertDue(6)
+    await until('it is rung', () => idsOf(watched).includes(next))
+    expect(idsOf(watched)).toContain(late)
+    // Twice the time of the long one would be ten seconds.
+    expect(performance.now() - endedAtMs).toBeLessThan(6_000)
   })
 })
 

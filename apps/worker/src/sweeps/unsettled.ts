@@ -40,6 +40,8 @@ export type SweeperOptions = {
 
 /** 1 s between two sweeps that found little; a full one is followed by the next at once. */
 const pauseMs = 1_000
+/** 3 s: a sweep also takes long where the database stood still, and then much waits for the next. */
+const longestPauseMs = 3_000
 const overdueMs = failurePolicies.overdue_transfer.retry.minDelayMs
 /** While the queue holds plenty, its jobs are left to it: only what is a minute late is rung. */
 const overdueInPlentyMs = 60_000
@@ -76,9 +78,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
         return false
       })
       const durationMs = performance.now() - startedAt
-      // A sweep never takes more than a third of the time, however large the backlog is.
+      // A sweep takes no more than a third of the time, and half of it where more is to be rung.
       const pause = isFull ? durationMs : Math.max(pauseMs, 2 * durationMs)
-      await sleep(pause, undefined, { signal: stopping.signal }).catch(() => undefined)
+      await sleep(Math.min(pause, longestPauseMs), undefined, { signal: stopping.signal }).catch(
+        () => undefined,
+      )
     }
     await dropSweepLease(pool, holder).catch(() => undefined)
   }
