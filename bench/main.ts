@@ -28,9 +28,15 @@ async function run(options: Options): Promise<void> {
     const bench = { options, stack, databases: await createDatabaseMaker(stack), tell }
     const results: ScenarioResult[] = []
     for (const scenario of chosen) {
-      const result = await runScenario(bench, scenario)
-      results.push(result)
-      console.log(renderScenario(result))
+      try {
+        const result = await runScenario(bench, scenario)
+        results.push(result)
+        console.log(renderScenario(result))
+      } catch (error) {
+        // What the others have measured in an hour is not lost for it.
+        console.error(`bench: ${scenario.name} failed:`, error)
+        process.exitCode = 1
+      }
     }
     const run = { startedAt, machine, options, scenarios: results }
     tell(`written to ${(await writeResult(options.out, run)).join(' and ')}`)

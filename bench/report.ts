@@ -63,7 +63,7 @@ export function renderScenario({
     ...targets.map((target) => {
       const limit = 'atLeast' in target ? `≥ ${target.atLeast}` : `≤ ${target.atMost}`
       const { label, digits } = metrics[target.metric]
-      const value = target.value.toFixed(digits)
+      const value = Number.isFinite(target.value) ? target.value.toFixed(digits) : 'not measured'
       return `${target.isMet ? 'met   ' : 'MISSED'} ${target.of}, ${label}: ${value} (target ${limit})`
     }),
     '',

@@ -90,7 +90,8 @@ function costsOfRequests(start: Snapshot, end: Snapshot, { measured }: LoadResul
 }
 
 function refusals({ measured: { refused, refusedP99Ms, durationMs } }: LoadResult): Measurement {
-  return { refusedPerSecond: (refused / durationMs) * 1_000, refusedP99Ms }
+  const refusedPerSecond = (refused / durationMs) * 1_000
+  return refused === 0 ? { refusedPerSecond } : { refusedPerSecond, refusedP99Ms }
 }
 
 type Snapshot = {
