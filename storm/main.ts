@@ -40,6 +40,8 @@ async function run(options: Options): Promise<boolean> {
   stopOnSignal(() => installation.stop())
   try {
     const findings = await runStorm({ installation, receiver, recorder, plan, options, tell })
+    // Before the history: bad endpoints get webhooks for as long as a worker runs.
+    await installation.endProcesses()
     await recorder.close()
     const { databaseUrl } = installation
     const { verdict, lines: said } = await judgeBooks(databaseUrl, { historyPath, plan, out })

@@ -71,7 +71,7 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
     tell,
     find,
   }
-  const faults = new Faults(storm, { watch, recorder, loadBeganAtMs })
+  const faults = new Faults(storm, { installation, watch, recorder, loadBeganAtMs })
   const isHealthy = await faults.runAll(plan.faults)
   if (isHealthy) await untilMs(loadBeganAtMs + plan.durationMs)
   tell('healing')
@@ -91,11 +91,18 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
   return findings
 }
 
+type Surroundings = {
+  installation: Installation
+  watch: Watch
+  recorder: Recorder
+  loadBeganAtMs: number
+}
+
 class Faults {
   readonly #storm: Storm
-  readonly #about: { watch: Watch; recorder: Recorder; loadBeganAtMs: number }
+  readonly #about: Surroundings
 
-  constructor(storm: Storm, about: { watch: Watch; recorder: Recorder; loadBeganAtMs: number }) {
+  constructor(storm: Storm, about: Surroundings) {
     this.#storm = storm
     this.#about = about
   }
@@ -111,6 +118,8 @@ class Faults {
     const fault = catalogue.find((fault) => nameOf(fault) === planned.name)
     if (fault === undefined) throw new Error(`there is no fault ${planned.name}`)
     await untilMs(this.#about.loadBeganAtMs + planned.atMs)
+    // What the fault before has killed is back by then, so that each fault answers for itself alone.
+    await untilAllReady(this.#storm).catch((error: unknown) => find(String(error)))
     tell(`${planned.number}. ${planned.name}, ${planned.target}`)
     await this.#note(planned, 'begin')
     await fault.strike(this.#storm, planned).catch(async (error: unknown) => {
@@ -128,6 +137,7 @@ class Faults {
 
   async #note({ number, name, target }: PlannedFault, phase: 'begin' | 'end'): Promise<void> {
     const inFlight = await this.#about.watch.unsettled()
+    this.#about.installation.strike(phase)
     this.#about.recorder.append({ type: 'fault', number, name, phase, target, inFlight })
   }
 
@@ -153,7 +163,8 @@ class Faults {
 }
 
 /** Takes back whatever a fault may have left behind. */
-async function heal({ apis, workers, postgres, redis, proxies, receiver }: Storm): Promise<void> {
+async function heal(storm: Storm): Promise<void> {
+  const { apis, workers, postgres, redis, proxies, receiver } = storm
   for (const { postgres, redis } of [proxies.api, proxies.worker]) {
     postgres.set({ kind: 'fair' })
     redis?.set({ kind: 'fair' })
@@ -162,6 +173,10 @@ async function heal({ apis, workers, postgres, redis, proxies, receiver }: Storm
   await postgres.heal()
   await redis?.heal()
   for (const process of [...apis, ...workers]) process.thaw()
+  await untilAllReady(storm)
+}
+
+async function untilAllReady({ apis, workers }: Storm): Promise<void> {
   await Promise.all([...apis, ...workers].map((process) => process.untilReady()))
 }
 

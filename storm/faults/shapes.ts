@@ -141,19 +141,24 @@ async function spendHalf(storm: Storm): Promise<void> {
 
 /** Waits until all of these have ended, and tells how many of them succeeded. */
 async function countSucceeded({ pool }: Storm, wireIds: readonly string[]): Promise<number> {
-  const ids = wireIds.map((id) => id.replace(/^tr_/, ''))
+  const ids = wireIds.map(storedForm)
   const deadline = performance.now() + 20_000
   for (;;) {
     const { rows } = await pool.query<{ ended: number; succeeded: number }>(
       `SELECT count(*)::int AS ended,
               count(*) FILTER (WHERE status = 'succeeded')::int AS succeeded
          FROM transfers WHERE replace(id::text, '-', '') = ANY ($1)`,
-      [ids.map((id) => id.replaceAll('-', ''))],
+      [ids],
     )
     const { ended = 0, succeeded = 0 } = rows[0] ?? {}
     if (ended === ids.length || performance.now() > deadline) return succeeded
     await sleep(100)
   }
+}
+
+/** The digits of an id, without what makes it one of a transfer. */
+function storedForm(wireId: string): string {
+  return wireId.replace(/^tr_/, '')
 }
 
 const poisoned = 400
@@ -181,14 +186,14 @@ async function poisonOneIn(storm: Storm): Promise<void> {
       amount: 1,
       ...(index % poisonEvery === 0 ? { description: poison } : {}),
     }))
-    const ids = replies.map(({ body }) => body).filter(({ description }) => description !== poison)
-    const succeeded = await countSucceeded(
-      storm,
-      ids.map(({ id }) => String(id)),
-    )
+    const neighbours = replies.filter(({ body }) => body.description !== poison)
+    const ids = neighbours.map(({ body }) => String(body.id))
+    const succeeded = await countSucceeded(storm, ids)
     const { rows } = await pool.query<{ longest: number }>(
       `SELECT coalesce(max(extract(epoch FROM settled_at - created_at) * 1000), 0)::int AS longest
-         FROM transfers WHERE idempotency_key LIKE 'F16-%'`,
+         FROM transfers
+        WHERE replace(id::text, '-', '') = ANY ($1)`,
+      [ids.map(storedForm)],
     )
     const longest = rows[0]?.longest ?? 0
     storm.tell(`${succeeded} neighbours of poison, the last settled after ${longest} ms`)

@@ -21,6 +21,10 @@ export type Installation = Pick<
 > & {
   apiUrls: readonly string[]
   tenants: readonly Tenant[]
+  /** Tells that a fault begins, or that it has ended: meanwhile a process may fail to start. */
+  strike(phase: 'begin' | 'end'): void
+  /** Ends APIs and workers for good; the stores go on. */
+  endProcesses(): Promise<void>
   /** Ends everything. A second call waits for the first. */
   stop(): Promise<void>
 }
@@ -58,7 +62,8 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     api: await startProxies(straightUrl, redis?.url),
     worker: await startProxies(straightUrl, redis?.url),
   }
-  const mayFailToStart = () => postgres.isAway() || (redis?.isAway() ?? false)
+  let calmSinceMs = performance.now()
+  const mayFailToStart = (startedAtMs: number) => calmSinceMs > startedAtMs
 
   async function manage(script: 'api' | 'worker', name: string) {
     const port = await freePort()
@@ -92,10 +97,14 @@ export async function startInstallation(options: InstallationOptions): Promise<I
   const processes = [...apis, ...workers].map(({ managed }) => managed)
   let stopping: Promise<void> | undefined
 
+  async function endProcesses(): Promise<void> {
+    await Promise.all(processes.map((process) => process.stop()))
+  }
+
   async function stop(): Promise<void> {
     await postgres.heal()
     await redis?.heal()
-    await Promise.all(processes.map((process) => process.stop()))
+    await endProcesses()
     for (const own of [proxies.api, proxies.worker]) {
       await own.postgres.close()
       await own.redis?.close()
@@ -117,6 +126,10 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     databaseUrl,
     apiUrls: apis.map(({ url }) => url),
     tenants,
+    strike: (phase) => {
+      calmSinceMs = phase === 'begin' ? Infinity : performance.now()
+    },
+    endProcesses,
     stop: () => (stopping ??= stop()),
   }
   try {

@@ -19,8 +19,8 @@ export type ManagedProcessOptions = {
   readyUrl: string
   folder: { out: string; orders: string; sources: string }
   recorder: Recorder
-  /** Whether a process that cannot start just now is no surprise: a store is away. */
-  mayFailToStart(): boolean
+  /** Whether it is no surprise that a process which was started then cannot start: a fault lasted. */
+  mayFailToStart(startedAtMs: number): boolean
 }
 
 /** 0.5 s, as a supervisor takes to start a process again that has ended. */
@@ -141,6 +141,7 @@ export class ManagedProcess {
     const { env, script, folder, recorder, mayFailToStart, readyUrl } = this.#options
     this.#give({})
     this.#isEndExpected = false
+    const startedAtMs = performance.now()
     const child = await spawnSupervised({
       command: [
         process.execPath,
@@ -165,7 +166,7 @@ export class ManagedProcess {
     this.#child = child
     void this.#watchReadiness(readyUrl, child)
     const { code } = await child.exited
-    const couldNotStart = !this.#isReady && mayFailToStart()
+    const couldNotStart = !this.#isReady && mayFailToStart(startedAtMs)
     this.#child = undefined
     this.#isReady = false
     const signal = signalOfExit(code)

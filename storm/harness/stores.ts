@@ -22,7 +22,6 @@ export type Store = {
   start(): Promise<void>
   freeze(): void
   thaw(): void
-  isAway(): boolean
   /** Whatever has been done to it, it runs afterwards. */
   heal(): Promise<void>
   stop(): Promise<void>
@@ -251,7 +250,6 @@ function standing(store: {
     start,
     freeze,
     thaw,
-    isAway: () => state !== 'running',
     heal: async () => {
       if (state === 'frozen') thaw()
       if (state === 'down') await start()

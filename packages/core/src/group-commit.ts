@@ -26,7 +26,7 @@ export type GroupCommitOptions<I, O> = {
   maxParallel?: number
   /**
    * An outage rejects the whole flush, since splitting it would only prolong the outage. Any other
-   * error splits the flush until the culprit stands alone.
+   * error splits the flush until the culprit stands alone; others are flushed meanwhile.
    */
   isTransient(error: unknown): boolean
   /** How to treat items whose flush met a lock that somebody holds. Without it: as any error. */
@@ -60,6 +60,9 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
   // A name is contended as long as it stands here: its items gather, and are flushed name by name.
   const contended = new Map<string, Waiting<I, O>[]>()
   const contendedQueue: string[] = []
+  // Parts of flushes that failed for a culprit among them, one of which is flushed at a time.
+  const suspected: (readonly Waiting<I, O>[])[] = []
+  let isSearching = false
   let drainWaiters: (() => void)[] = []
   let pending = 0
   let flushing = 0
@@ -124,10 +127,19 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
         for (const waiting of taken) waiting.reject(error)
       } else {
         const middle = taken.length >> 1
-        await flushTaken(taken.slice(0, middle))
-        await flushTaken(taken.slice(middle))
+        suspected.unshift(taken.slice(0, middle), taken.slice(middle))
+        void search()
       }
     }
+  }
+
+  async function search(): Promise<void> {
+    if (isSearching) return
+    isSearching = true
+    for (let part = suspected.shift(); part !== undefined; part = suspected.shift()) {
+      await flushTaken(part)
+    }
+    isSearching = false
   }
 
   /** Moves those to their neighbours whose name became contended after they were gathered. */
