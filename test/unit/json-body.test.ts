@@ -291,7 +291,9 @@ describe('strict JSON', () => {
   function spell(value: Json, dice: () => number): string {
     const gap = () => ['', '', ' ', '\n', '\t\r'][dice() % 5] ?? ''
     if (typeof value === 'number') {
-      return [`${value}`, `${value}.0`, `${value}e0`, `${value}0e-1`][dice() % 4] ?? ''
+      // A number must not begin with two zeros.
+      const tenth = value === 0 ? '0e-1' : `${value}0e-1`
+      return [`${value}`, `${value}.0`, `${value}e0`, tenth][dice() % 4] ?? ''
     }
     if (typeof value === 'string') return spellText(value, dice)
     if (Array.isArray(value)) {
