@@ -12,6 +12,7 @@ import { patterns } from './patterns.ts'
 import { ready } from './ready.ts'
 import { replayFlood } from './replay-flood.ts'
 import { replayStorm } from './replay-storm.ts'
+import { slowDisk } from './slow-disk.ts'
 import { uniform } from './uniform.ts'
 import { webhooks } from './webhooks.ts'
 import { workers } from './workers.ts'
@@ -24,6 +25,7 @@ export const scenarios: readonly Scenario[] = [
   replayStorm,
   uniform,
   ...patterns,
+  ...slowDisk,
   workers,
   batches,
   webhooks,
