@@ -35,7 +35,15 @@ async function run(options: Options): Promise<boolean> {
   tell('starting Postgres, the queue, two APIs and three workers')
   const { queue } = options
   const hasStandby = plan.faults.some(({ name }) => name.startsWith('F13 '))
-  const installation = await startInstallation({ queue, plant, hasStandby, out, recorder })
+  const hasSmallDisk = plan.faults.some(({ name }) => name === 'F11 out of disk')
+  const installation = await startInstallation({
+    queue,
+    plant,
+    hasStandby,
+    hasSmallDisk,
+    out,
+    recorder,
+  })
   const receiver = await startReceiver(recorder)
   stopOnSignal(() => installation.stop())
   try {

@@ -78,6 +78,21 @@ const ofPostgres: readonly Fault[] = [
     postgres.thaw()
   }),
   postgresFault('out of connections', 5_000, takeAllConnections),
+  {
+    ...postgresFault('out of disk', 8_000, async ({ postgres }, { durationMs }) => {
+      const endsAtMs = performance.now() + durationMs
+      try {
+        // Postgres gives files back now and then: what becomes free is taken again.
+        while (performance.now() < endsAtMs) {
+          await postgres.fillDisk()
+          await sleep(500)
+        }
+      } finally {
+        await postgres.freeDisk()
+      }
+    }),
+    isSpecial: true,
+  },
   networkFault('F11', 'network cut', 3_000, postgresProxies, { kind: 'cut' }),
   networkFault('F11', 'network silent', 6_000, postgresProxies, { kind: 'black hole' }),
   networkFault('F11', 'network slow', 6_000, postgresProxies, { kind: 'delay', delayMs: 60 }),

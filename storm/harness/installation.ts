@@ -33,6 +33,7 @@ export type InstallationOptions = {
   queue: 'redis' | 'postgres'
   plant: Plant | undefined
   hasStandby: boolean
+  hasSmallDisk: boolean
   out: string
   recorder: Recorder
 }
@@ -41,7 +42,7 @@ const tenantNames = ['north', 'south']
 
 /** Two APIs, three workers, and the stores, with a proxy between each role and each store. */
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
-  const { queue, plant, hasStandby, out, recorder } = options
+  const { queue, plant, hasStandby, hasSmallDisk, out, recorder } = options
   const folder = mkdtempSync(join(tmpdir(), 'payonce-storm-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const folders = { out, orders: join(folder, 'orders'), sources: join(folder, 'sources') }
@@ -50,7 +51,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     root: repositoryRoot,
     folder: folders.sources,
   })
-  const postgres = await startPostgres(folder, { ...plant?.settings }, { hasStandby })
+  const postgres = await startPostgres(folder, { ...plant?.settings }, { hasStandby, hasSmallDisk })
   const redis = queue === 'redis' ? await startRedis(folder) : undefined
   const straightUrl = Object.assign(new URL(postgres.url), { pathname: '/storm' }).href
   const observer = hasStandby ? await startProxy(straightUrl) : undefined

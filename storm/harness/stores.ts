@@ -13,6 +13,7 @@ import { postgresIdentity } from '@payonce/local/postgres-identity'
 import { findPostgresSoftware } from '@payonce/local/postgres-software'
 import { spawnSupervised, type SupervisedProcess } from '@payonce/local/supervised-process'
 import { findRedisProgram, redisMissingLine } from '../../test/support/redis-program.ts'
+import { makeSmallDisk } from './small-disk.ts'
 
 /** A store that can be killed, frozen and started again on the same port. */
 export type Store = {
@@ -33,6 +34,10 @@ export type PostgresStore = Store & {
    * Throws where there is no standby.
    */
   failOver(): Promise<string>
+  /** Takes what is left of its disk. Throws where it has no small one of its own. */
+  fillDisk(): Promise<void>
+  /** Gives the disk back, and starts the server again where it has ended for want of it. */
+  freeDisk(): Promise<void>
 }
 
 export type RedisStore = Store & {
@@ -40,15 +45,26 @@ export type RedisStore = Store & {
   forget(): void
 }
 
-/** With a standby, every durable commit waits until that has it on its disk as well. */
+/** MB: room for the tables of a storm of minutes. */
+const smallDiskMb = 1_024
+
+/**
+ * With a standby, every durable commit waits until that has it on its disk as well. With a small
+ * disk, which needs root, it can run out of space.
+ */
 export async function startPostgres(
   folder: string,
   settings: Record<string, string>,
-  { hasStandby = false } = {},
+  { hasStandby = false, hasSmallDisk = false } = {},
 ): Promise<PostgresStore> {
   const port = await freePort()
-  const dataDir = join(folder, 'postgres')
-  const usual = { shared_buffers: `${sharedBuffersMb}MB`, max_wal_size: '2GB', ...settings }
+  const disk = hasSmallDisk ? makeSmallDisk(join(folder, 'disk'), smallDiskMb) : undefined
+  const dataDir = join(disk?.folder ?? folder, 'postgres')
+  const usual = {
+    shared_buffers: `${sharedBuffersMb}MB`,
+    max_wal_size: disk === undefined ? '2GB' : `${smallDiskMb / 4}MB`,
+    ...settings,
+  }
   let start = (more: Record<string, string> = {}): Promise<PostgresServer> =>
     startEmbeddedPostgres({ dataDir, port, settings: { ...usual, ...more }, log: () => undefined })
   let server = await start()
@@ -85,6 +101,18 @@ export async function startPostgres(
       url = promoted.url
       start = promoted.restart
       return url
+    },
+    fillDisk: async () => {
+      if (disk === undefined) throw new Error('the disk is not a small one')
+      await disk.fill()
+    },
+    freeDisk: async () => {
+      disk?.free()
+      const isOver = await Promise.race([
+        server.exited.then(() => true),
+        untilAnswers(url).then(() => false),
+      ])
+      if (isOver) server = await start()
     },
     stop: async () => {
       await server.stop()

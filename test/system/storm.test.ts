@@ -58,6 +58,20 @@ test('a storm that nobody can mean is refused with its usage', async () => {
   expect(output).toContain('Usage: npm run storm')
 })
 
+/** Only root may mount a disk that is small enough to be filled. */
+const isRoot = process.getuid?.() === 0
+
+test.skipIf(!isRoot)(
+  'a storm in which the disk of Postgres is full loses nothing',
+  { timeout: limitMs },
+  async () => {
+    const args = '--seed 5 --seconds 20 --queue postgres --clients 8 --rate 60'.split(' ')
+    const { code, output } = await runStorm(...args, '--faults', 'F11 out of disk')
+    expect(`${code}\n${output}`).toMatch(/^0\n/)
+    expect(output).toContain('1 faults, of which 1 hit work in flight')
+  },
+)
+
 const verdictIn = (read: (name: string) => string) => JSON.parse(read('verdict.json')) as Verdict
 
 const brokenIn = ({ findings }: Verdict) =>

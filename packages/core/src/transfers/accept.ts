@@ -51,8 +51,8 @@ const sharedLockTimeoutMs = 100
 const aloneLockTimeoutMs = 2_000
 /** Names that may wait for their locks at a time; with the shared flush they fill the pool. */
 export const MAX_ACCEPTING_ALONE = 4
-/** The connections that acceptance uses at most. */
-export const ACCEPTANCE_CONNECTIONS = MAX_ACCEPTING_ALONE + 2
+/** Besides those: the shared flush, the search for a culprit in one, and the counts of replays. */
+export const ACCEPTANCE_CONNECTIONS = MAX_ACCEPTING_ALONE + 3
 
 export function createAccepter(options: AccepterOptions): Accepter {
   const { pool, dispatcher, clock, onFlush } = options
