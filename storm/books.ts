@@ -11,6 +11,7 @@ export type Books = {
   accounts: readonly BookedAccount[]
   limits: readonly BookedLimit[]
   deferred: readonly BookedDeferral[]
+  attempts: readonly BookedAttempt[]
   events: readonly BookedEvent[]
   endpoints: readonly BookedEndpoint[]
   deliveries: readonly BookedDelivery[]
@@ -107,6 +108,12 @@ export type BookedDeferral = {
   lastCode: string
 }
 
+/** A settlement that put its transfer aside, to be tried later. */
+export type BookedAttempt = { transferId: string; code: string }
+
+/** What a transfer that makes settlement throw is described as: see faults/shapes.ts. */
+export const poison = 'storm poison'
+
 export type BookedEvent = {
   tenantId: string
   /** On the wire: `evt_…`. */
@@ -159,6 +166,7 @@ async function readTables(client: PoolClient): Promise<Books> {
     accounts: await readRows(client, accountsSql, toAccount),
     limits: await readRows(client, limitsSql, toLimit),
     deferred: await readRows(client, deferredSql, (row: BookedDeferral) => row),
+    attempts: await readRows(client, attemptsSql, (row: BookedAttempt) => row),
     events: await readRows(client, eventsSql, toEvent),
     endpoints: await readRows(client, endpointsSql, toEndpoint),
     deliveries: await readRows(client, deliveriesSql, toDelivery),
@@ -287,6 +295,8 @@ const deferredSql = `
   SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
          last_code AS "lastCode"
     FROM deferred`
+
+const attemptsSql = 'SELECT transfer_id AS "transferId", code FROM transfer_attempts'
 
 const eventsSql = `
   SELECT tenant_id AS "tenantId", position::text, type, object_id AS "objectId", sequence, state,

@@ -8,8 +8,8 @@ export type Expectations = {
   see(record: Noted, nowMs: number): void
 }
 
-/** Answers that clients may get in a storm. A 404 is none of them: they ask for what they know. */
-const allowed = new Set([200, 201, 202, 409, 422, 429, 503])
+/** Answers that clients may get in a storm. Whether a 404 was right is judged with the books. */
+const allowed = new Set([200, 201, 202, 404, 409, 422, 429, 503])
 /** F7: whatever Redis does, an API answers within 2 s and accepts. */
 const answerWithinMs = 2_000
 /** F6: nobody listens while a process is started anew; a balancer would ask the other one. */
@@ -20,7 +20,7 @@ const nobodyListens = /ECONNREFUSED/
  * lasts. The checker judges everything else.
  */
 export function createExpectations(find: (finding: string) => void): Expectations {
-  const asked = new Map<number, number>()
+  const asked = new Map<number, { atMs: number; during: string | undefined }>()
   let during: string | undefined
   let beganAtMs = 0
   let accepted = 0
@@ -28,30 +28,31 @@ export function createExpectations(find: (finding: string) => void): Expectation
   function see(record: Noted, nowMs: number): void {
     switch (record.type) {
       case 'invoked':
-        asked.set(record.call, nowMs)
+        asked.set(record.call, { atMs: nowMs, during })
         return
       case 'answered': {
-        const tookMs = takeCall(record.call, nowMs)
-        if (record.status === 202) accepted += 1
+        const { tookMs, fault } = takeCall(record.call, nowMs)
+        if (record.status === 202 && fault !== undefined) accepted += 1
         if (!allowed.has(record.status)) {
           find(`call ${record.call} was answered with ${record.status} ${record.code ?? ''}`)
         }
-        if (isRow('F7') && tookMs > answerWithinMs) {
-          find(`${during}: call ${record.call} was answered after ${Math.round(tookMs)} ms`)
+        if (isOf('F7', fault) && tookMs > answerWithinMs) {
+          find(`${fault}: call ${record.call} was answered after ${Math.round(tookMs)} ms`)
         }
         return
       }
-      case 'lost':
-        takeCall(record.call, nowMs)
-        if (isRow('F6') && !nobodyListens.test(record.reason)) {
+      case 'lost': {
+        const { fault } = takeCall(record.call, nowMs)
+        if (isOf('F6', during) && !nobodyListens.test(record.reason)) {
           find(`${during}: call ${record.call} was cut off (${record.reason})`)
         }
-        if (isRow('F7') && during !== 'F7 down at boot') {
-          find(`${during}: call ${record.call} has no answer (${record.reason})`)
+        if (isOf('F7', fault) && fault !== 'F7 down at boot') {
+          find(`${fault}: call ${record.call} has no answer (${record.reason})`)
         }
         return
+      }
       case 'fault':
-        if (record.phase === 'end' && isRow('F7') && accepted === 0 && lasted(nowMs)) {
+        if (record.phase === 'end' && isOf('F7', during) && accepted === 0 && lasted(nowMs)) {
           find(`${during}: nothing was accepted`)
         }
         during = record.phase === 'begin' ? record.name : undefined
@@ -70,20 +71,21 @@ export function createExpectations(find: (finding: string) => void): Expectation
     }
   }
 
-  function isRow(row: string): boolean {
-    return during?.startsWith(`${row} `) ?? false
-  }
-
   /** Long enough for an acceptance: some faults are over in a moment. */
   function lasted(nowMs: number): boolean {
     return nowMs - beganAtMs >= answerWithinMs
   }
 
-  function takeCall(call: number, nowMs: number): number {
-    const askedAtMs = asked.get(call) ?? nowMs
+  /** What a fault has done to a call may show when it is over: a call belongs to where it began. */
+  function takeCall(call: number, nowMs: number): { tookMs: number; fault: string | undefined } {
+    const { atMs, during } = asked.get(call) ?? { atMs: nowMs, during: undefined }
     asked.delete(call)
-    return nowMs - askedAtMs
+    return { tookMs: nowMs - atMs, fault: during }
   }
 
   return { see }
+}
+
+function isOf(row: string, fault: string | undefined): boolean {
+  return fault?.startsWith(`${row} `) ?? false
 }

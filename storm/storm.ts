@@ -126,8 +126,9 @@ class Faults {
       find(`${planned.name} could not be carried out: ${String(error)}`)
       await heal(this.#storm)
     })
+    const endedAtMs = performance.now()
     await this.#note(planned, 'end')
-    const afterMs = await this.#recover(planned)
+    const afterMs = await this.#recover(planned, endedAtMs)
     if (afterMs === undefined) return false
     if (afterMs > planned.recoveryMs) {
       find(`${planned.name}: recovered after ${Math.round(afterMs)} ms, not ${planned.recoveryMs}`)
@@ -141,15 +142,19 @@ class Faults {
     this.#about.recorder.append({ type: 'fault', number, name, phase, target, inFlight })
   }
 
-  /** Waits until everything that was accepted before now is settled or deferred. */
-  async #recover({ number, name }: PlannedFault): Promise<number | undefined> {
+  /**
+   * Waits until everything that was accepted before now is settled or deferred, and each API has
+   * accepted something new that is settled as well.
+   */
+  async #recover({ number, name }: PlannedFault, endedAtMs: number): Promise<number | undefined> {
     const { watch, recorder } = this.#about
-    const endedAtMs = performance.now()
     const elapsed = () => performance.now() - endedAtMs
+    const isServing = probe(this.#storm, `probe-${number}`)
     let until: Date | undefined
     while (elapsed() < recoverWithinMs) {
       until ??= await watch.now()
       if (until !== undefined && (await watch.unsettledUntil(until)) === 0) {
+        if (!(await isServing)) break
         const afterMs = Math.round(elapsed())
         recorder.append({ type: 'recovered', number, afterMs })
         this.#storm.tell(`   recovered after ${afterMs} ms`)
@@ -160,6 +165,29 @@ class Faults {
     this.#storm.find(`${name}: not recovered from within ${recoverWithinMs / 1_000} s`)
     return undefined
   }
+}
+
+/** Sends a payment to each API until it is accepted, and looks there until it has succeeded. */
+async function probe({ casts, connections, caller }: Storm, name: string): Promise<boolean> {
+  const [cast] = casts
+  if (cast === undefined) throw new Error('there is no tenant')
+  const { tenant, currency, world } = cast
+  const deadline = performance.now() + recoverWithinMs
+  const outcomes = connections.map(async (api, index) => {
+    const client = `${name}-${index}`
+    const body = { source: world, destination: cast.hot[0] ?? '', amount: 1, currency }
+    const post = { kind: 'post', route: '/v1/transfers', key: client, body } as const
+    let target: string | undefined
+    while (performance.now() < deadline) {
+      const operation = target === undefined ? post : ({ kind: 'read', target } as const)
+      const reply = await caller.call({ client, tenant, api, operation })
+      if (reply?.body.status === 'succeeded') return true
+      if (reply?.status === 202) target = String(reply.body.id)
+      await sleep(lookEveryMs)
+    }
+    return false
+  })
+  return !(await Promise.all(outcomes)).includes(false)
 }
 
 /** Takes back whatever a fault may have left behind. */

@@ -3,11 +3,11 @@ import { decodeId, encodeId } from '@payonce/core/ids'
 import { isAccepted, isRefused, keyName, subjectOf, transferIdOf, type Post } from './calls.ts'
 import type { Evidence } from './evidence.ts'
 import type { Report } from './finding.ts'
-import type { BookedCommand } from '../books.ts'
+import { poison, type BookedCommand } from '../books.ts'
 
 /** 3: everything that was accepted stands in the books, and is settled. */
 export function checkDurability(evidence: Evidence, report: Report): void {
-  const { books, keys, posts, transfers } = evidence
+  const { books, commands, keys, posts, transfers } = evidence
   for (const [name, calls] of posts) {
     const accepted = calls.find(isAccepted)
     if (accepted === undefined) continue
@@ -17,6 +17,10 @@ export function checkDurability(evidence: Evidence, report: Report): void {
       `key ${name}`,
       `call ${accepted.call} was told that it is accepted, and no row of its key is stored`,
     )
+  }
+  for (const { transferId, code } of books.attempts) {
+    if (commands.get(transferId)?.command.description === poison) continue
+    report.breach(`transfer ${transferId}`, `put aside as ${code}: an outage taken for a bug`)
   }
   const deferred = new Map(books.deferred.map((one) => [one.transferId, one]))
   for (const { tenantId, idempotencyKey, resource, resourceId } of books.keys) {

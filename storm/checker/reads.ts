@@ -20,9 +20,11 @@ export function checkMonotony({ calls, transfers }: Evidence, report: Report): v
     report.saw(sightings.length)
     checkOrder(id, sightings, report)
     const booked = transfers.get(id)?.status
-    if (booked === undefined || !isTerminalStatus(booked)) continue
+    if (booked === undefined) continue
+    const wasNeverHeld = booked === 'failed' || booked === 'canceled'
     for (const { status, call } of sightings) {
-      if (!isTerminalStatus(status) || status === booked) continue
+      const isOther = isTerminalStatus(status) && status !== booked
+      if (!isOther && !(status === 'held' && wasNeverHeld)) continue
       report.breach(`transfer ${id}`, `call ${call} saw it ${status}, the books say ${booked}`)
     }
   }

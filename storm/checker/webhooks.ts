@@ -23,11 +23,16 @@ const ends: ReadonlySet<string> = new Set(
 function checkEvents({ books }: Evidence, report: Report): void {
   const byTransfer = groupBy(books.events, ({ objectId }) => objectId)
   for (const { id, status } of books.transfers) {
-    const types = (byTransfer.get(id) ?? []).map(({ type }) => type)
+    const events = byTransfer.get(id) ?? []
+    const types = events.map(({ type }) => type)
     const terminal = types.filter((type) => ends.has(type))
     const isTold = types.includes(`transfer.${status}`)
     const where = `transfer ${id}, ${status}`
     if (!isTold) report.breach(where, `no event tells it, only: ${types.join(', ') || 'none'}`)
+    const sequences = events.map(({ sequence }) => sequence).toSorted((a, b) => a - b)
+    if (sequences.some((sequence, index) => sequence !== index + 1)) {
+      report.breach(where, `its events are not numbered without a gap: ${sequences.join(', ')}`)
+    }
     if (terminal.length > (isTerminalStatus(status) ? 1 : 0)) {
       report.breach(where, `several ends are told: ${terminal.join(', ')}`)
     }

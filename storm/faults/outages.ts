@@ -216,7 +216,9 @@ function networkFault(
       await sleep(durationMs)
       for (const proxy of proxies) proxy.set({ kind: 'fair' })
       const losses = proxies.reduce((sum, p, n) => sum + p.losses() - (lostBefore[n] ?? 0), 0)
-      if (weather.kind === 'lose') storm.tell(`${losses} messages were lost`)
+      if (weather.kind !== 'lose') return
+      storm.tell(`${losses} messages were lost`)
+      if (losses === 0) storm.find(`${row} ${name}: nothing was lost, the fault did not happen`)
     },
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { settlementFailpoints } from '../sources/failpoints.ts'
 import { apiNames, targetOf, workerNames, type Fault } from './fault.ts'
+import type { ManagedProcess } from '../harness/managed-process.ts'
 
 /** 20 s: a job's lock is over after 15 s, and then somebody else runs it. */
 const pastTheLockMs = 20_000
@@ -81,11 +82,25 @@ function frozenAt(step: string, failpoint: string): Fault {
       const worker = targetOf(storm, planned)
       await worker.untilReady()
       worker.order({ failpoint: { name: failpoint, hit: 2, action: 'freeze' } })
-      await sleep(planned.durationMs)
-      worker.thaw()
+      const isHit = await untilFrozen(worker)
+      if (isHit) await sleep(planned.durationMs)
+      else storm.find(`nobody came by ${failpoint}: the fault did not happen`)
       worker.withdraw()
+      worker.thaw()
     },
   }
+}
+
+/** 10 s: under load every place is come by within moments. */
+const hitWithinMs = 10_000
+
+async function untilFrozen(worker: ManagedProcess): Promise<boolean> {
+  const deadline = performance.now() + hitWithinMs
+  while (performance.now() < deadline) {
+    if (worker.isFrozen) return true
+    await sleep(25)
+  }
+  return false
 }
 
 /** Lets the clock of the target be wrong by each of these for a while, and then right again. */

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { badModes } from '../harness/receiver.ts'
+import { poison } from '../books.ts'
+import { isWorthRepeating } from '../load/clients.ts'
 import type { Fault, Storm } from './fault.ts'
 import type { Reply } from '../load/http.ts'
 
@@ -71,7 +73,13 @@ export const shapes: readonly Fault[] = [
 
 type Payment = { source: string; destination: string; amount: number; description?: string }
 
-/** Sends payments of the first tenant, so many at a time, to every API in turns. */
+/** A call that was lost or refused for now is repeated so often, 200 ms apart. */
+const tries = 25
+
+/**
+ * Sends payments of the first tenant, so many at a time, to every API in turns, each until it is
+ * answered for good. Returns the answers of those that were accepted.
+ */
 async function burst(
   storm: Storm,
   name: string,
@@ -87,18 +95,19 @@ async function burst(
     for (let index = next++; index < count; index = next++) {
       const api = storm.connections[index % storm.connections.length]
       if (api === undefined) throw new Error('there is no API')
-      const reply = await storm.caller.call({
-        client: `${prefix}-${lane}`,
-        tenant: cast.tenant,
-        api,
-        operation: {
-          kind: 'post',
-          route: '/v1/transfers',
-          key: `${prefix}-${index}`,
-          body: { ...paymentOf(index), currency: cast.currency },
-        },
-      })
-      if (reply !== undefined) replies.push(reply)
+      const operation = {
+        kind: 'post',
+        route: '/v1/transfers',
+        key: `${prefix}-${index}`,
+        body: { ...paymentOf(index), currency: cast.currency },
+      } as const
+      const client = `${prefix}-${lane}`
+      for (let attempt = 1; attempt <= tries; attempt++) {
+        const reply = await storm.caller.call({ client, tenant: cast.tenant, api, operation })
+        if (reply?.status === 202) replies.push(reply)
+        if (reply !== undefined && !isWorthRepeating(reply)) break
+        await sleep(200)
+      }
     }
   })
   await Promise.all(runs)
@@ -170,7 +179,6 @@ const neighboursSettleWithinMs = 5_000
 async function poisonOneIn(storm: Storm): Promise<void> {
   const { pool } = storm
   const [cast] = storm.casts
-  const poison = 'storm poison'
   await pool.query(
     `CREATE FUNCTION storm_poison() RETURNS trigger LANGUAGE plpgsql AS
      $$ BEGIN RAISE EXCEPTION 'poison' USING ERRCODE = 'data_exception'; END $$`,
@@ -186,6 +194,7 @@ async function poisonOneIn(storm: Storm): Promise<void> {
       amount: 1,
       ...(index % poisonEvery === 0 ? { description: poison } : {}),
     }))
+    if (replies.length < poisoned) storm.find(`F16: only ${replies.length} were accepted`)
     const neighbours = replies.filter(({ body }) => body.description !== poison)
     const ids = neighbours.map(({ body }) => String(body.id))
     const succeeded = await countSucceeded(storm, ids)

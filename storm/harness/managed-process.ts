@@ -1,4 +1,4 @@
-import { createWriteStream, writeFileSync, type WriteStream } from 'node:fs'
+import { createWriteStream, readFileSync, writeFileSync, type WriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -79,6 +79,13 @@ export class ManagedProcess {
 
   freeze(): void {
     this.#signal('SIGSTOP')
+  }
+
+  /** Whether it stands still, be it that it was frozen or that it fell at a failpoint. */
+  get isFrozen(): boolean {
+    const pid = this.#child?.pid
+    // The name stands in parentheses and may hold anything; the state follows it.
+    return pid !== undefined && /\) T /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   }
 
   thaw(): void {

@@ -43,9 +43,15 @@ export function startLoad(options: LoadOptions): Load {
   let leaveShare = 0
   let stoppedAtMs = Number.POSITIVE_INFINITY
 
-  async function runClient(number: number, own: Random, cast: Cast, memory: TenantMemory) {
+  async function runClient(number: number, own: Random, place: number) {
+    const [cast, memory] = [casts[place], memories[place]]
+    const strangers = memories[(place + 1) % memories.length]
+    if (cast === undefined || memory === undefined || strangers === undefined) {
+      throw new Error('there is no tenant')
+    }
+    const { tenant } = cast
     const client = `client-${number}`
-    const traffic = createTraffic(own, { cast, memory, client })
+    const traffic = createTraffic(own, { cast, memory, strangers })
     let turn = number
 
     function nextApi(): ApiConnection {
@@ -57,7 +63,7 @@ export function startLoad(options: LoadOptions): Load {
     async function call(operation: Operation, leaves = false): Promise<Reply | undefined> {
       const reply = await caller.call({
         client,
-        tenant: cast.tenant,
+        tenant,
         operation,
         api: nextApi(),
         leaves,
@@ -92,7 +98,7 @@ export function startLoad(options: LoadOptions): Load {
     const meanPauseMs = (1_000 * clients) / perSecond
     while (!stopping.signal.aborted) {
       const step = traffic.next()
-      if (step.kind === 'cancel') await call(step.operation)
+      if (step.kind === 'cancel' || step.kind === 'pry') await call(step.operation)
       else if (step.kind === 'follow') await follow(step.operation)
       else await post(step.operation)
       await sleep(meanPauseMs * 2 * own.fraction(), undefined, { signal: stopping.signal }).catch(
@@ -103,10 +109,7 @@ export function startLoad(options: LoadOptions): Load {
 
   const memories = casts.map((): TenantMemory => ({ accepted: [], keys: 0 }))
   const running = Array.from({ length: clients }, (_, number) => {
-    const place = number % casts.length
-    const [cast, memory] = [casts[place], memories[place]]
-    if (cast === undefined || memory === undefined) throw new Error('there is no tenant')
-    return runClient(number + 1, random.fork(), cast, memory)
+    return runClient(number + 1, random.fork(), number % casts.length)
   })
 
   return {
@@ -123,7 +126,7 @@ export function startLoad(options: LoadOptions): Load {
 const openStatuses = new Set(['scheduled', 'queued'])
 
 /** Refused for now: the same request under the same key may be accepted later. */
-function isWorthRepeating({ status, body }: Reply): boolean {
+export function isWorthRepeating({ status, body }: Reply): boolean {
   return status === 503 || status === 429 || (status === 409 && body.code === inFlight)
 }
 

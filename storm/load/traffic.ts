@@ -12,6 +12,8 @@ export type Step =
   | { kind: 'cancel'; operation: Operation }
   /** Reads until the transfer has ended, for some time. */
   | { kind: 'follow'; operation: Operation }
+  /** Reads, cancels or refunds what belongs to another tenant, for whom there is nothing. */
+  | { kind: 'pry'; operation: Operation }
 
 /** What has been accepted, of which later requests make something. */
 export type Accepted = { id: string; operation: Post }
@@ -39,6 +41,7 @@ export const weights = {
   'repeat with another body': 3,
   cancel: 3,
   follow: 8,
+  pry: 2,
 } as const
 
 /** So many accepted requests are remembered; older ones are left alone. */
@@ -49,7 +52,16 @@ const tooMuch = 1_000_000_000
 
 export function createTraffic(
   random: Random,
-  { cast, memory, client }: { cast: Cast; memory: TenantMemory; client: string },
+  {
+    cast,
+    memory,
+    strangers,
+  }: {
+    cast: Cast
+    memory: TenantMemory
+    /** Of another tenant, whose ids this one has got hold of. */
+    strangers: TenantMemory
+  },
 ): Traffic {
   /** What this client itself has had accepted: it captures its own holds, most of the time. */
   const own: Accepted[] = []
@@ -68,6 +80,8 @@ export function createTraffic(
       case 'repeat':
       case 'repeat with another body':
         return repeat(kind === 'repeat') ?? post(transferBody())
+      case 'pry':
+        return pry() ?? post(transferBody())
       case 'cancel':
       case 'follow': {
         const last = own.at(-1)
@@ -75,6 +89,18 @@ export function createTraffic(
         if (kind === 'cancel') return { kind, operation: { kind: 'cancel', target: last.id } }
         return { kind, operation: { kind: 'read', target: last.id } }
       }
+    }
+  }
+
+  function pry(): Step | undefined {
+    if (strangers.accepted.length === 0) return undefined
+    const { id } = random.pick(strangers.accepted)
+    const kind = random.pick(['read', 'cancel', 'refund'] as const)
+    if (kind !== 'refund') return { kind: 'pry', operation: { kind, target: id } }
+    const route = '/v1/transfers/:id/refund' as const
+    return {
+      kind: 'pry',
+      operation: { kind: 'post', route, target: id, key: newKey(), body: { amount: 1 } },
     }
   }
 
@@ -124,9 +150,10 @@ export function createTraffic(
     return { source, destination, amount, currency, ...description }
   }
 
+  /** Other tenants use the same ones: a key is one of a tenant. */
   function newKey(): string {
     memory.keys += 1
-    return `${client}-${memory.keys}`
+    return `payment-${memory.keys}`
   }
 
   return {

@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { encodeId } from '@payonce/core/ids'
 import { check } from '../../storm/checker/check.ts'
 import { importsOf, repositoryRoot } from './sources.ts'
 import { makeStormWorld, type StormBooks, type StormWorld } from './models/storm-world.ts'
@@ -192,6 +193,13 @@ const breaks: [invariant: number, what: string, break_: Break][] = [
   ],
   [
     3,
+    'an outage is taken for a bug of one transfer, which is put aside',
+    ({ books }) => {
+      books.attempts.push({ transferId: succeeded(books).id, code: 'unknown' })
+    },
+  ],
+  [
+    3,
     'an accepted request is nowhere',
     ({ history }) => {
       const { answer, call } = onlyPost(history)
@@ -314,6 +322,22 @@ const breaks: [invariant: number, what: string, break_: Break][] = [
   ],
   [
     9,
+    'a client saw a transfer held that the books call failed',
+    ({ books, history }) => {
+      const { id, tenantId } = first(
+        books.transfers,
+        ({ kind, status }) => kind === 'hold' && status === 'failed',
+      )
+      const operation = { kind: 'read', target: encodeId('transfer', id) } as const
+      const last = lastOf(history.filter(isInvoked))
+      const read = { ...last, call: 90_001, operation, tenant: tenantId }
+      const told = { transferStatus: 'held', id: operation.target }
+      const answer = { type: 'answered', call: 90_001, at: last.at, status: 200 } as const
+      history.unshift(read, { ...answer, bodyHash: '', isReplay: false, ...told })
+    },
+  ],
+  [
+    9,
     'a settled transfer is seen queued',
     ({ history, books }) => {
       const isTerminal = (answer: Answered) => answer.transferStatus === 'succeeded'
@@ -386,6 +410,14 @@ const breaks: [invariant: number, what: string, break_: Break][] = [
       Object.assign(read, { status: 404, code: 'not_found' })
       delete read.id
       delete read.transferStatus
+    },
+  ],
+  [
+    13,
+    'an event of a transfer has been left out',
+    ({ books }) => {
+      const event = first(books.events, ({ objectId }) => objectId === succeeded(books).id)
+      event.sequence += 1
     },
   ],
   [
@@ -655,6 +687,7 @@ describe('an invariant that looked at nothing', () => {
       events: [],
       endpoints: [],
       deliveries: [],
+      attempts: [],
     }
     expect(check([], nothing)).toMatchObject({ isGood: true, notExercised: [] })
   })

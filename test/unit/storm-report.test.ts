@@ -101,6 +101,7 @@ describe('the page', () => {
       events: [],
       endpoints: [],
       deliveries: [],
+      attempts: [],
     }
     expect(renderPage([], check([], books))).not.toMatch(/NaN|Infinity|undefined/)
   })

@@ -116,7 +116,7 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
     }
   }
 
-  async function flushTaken(taken: readonly Waiting<I, O>[]): Promise<void> {
+  async function flushTaken(taken: readonly Waiting<I, O>[], isSuspected = false): Promise<void> {
     try {
       const outcomes = await flush(taken.map(({ item }) => item))
       taken.forEach((waiting, index) => waiting.resolve(outcomes[index] as O))
@@ -127,7 +127,10 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
         for (const waiting of taken) waiting.reject(error)
       } else {
         const middle = taken.length >> 1
-        suspected.unshift(taken.slice(0, middle), taken.slice(middle))
+        const halves = [taken.slice(0, middle), taken.slice(middle)]
+        // A search is ended before the next one begins: who waits longest comes first.
+        if (isSuspected) suspected.unshift(...halves)
+        else suspected.push(...halves)
         void search()
       }
     }
@@ -137,7 +140,7 @@ export function createGroupCommit<I, O>(options: GroupCommitOptions<I, O>): Grou
     if (isSearching) return
     isSearching = true
     for (let part = suspected.shift(); part !== undefined; part = suspected.shift()) {
-      await flushTaken(part)
+      await flushTaken(part, true)
     }
     isSearching = false
   }

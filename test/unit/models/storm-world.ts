@@ -44,6 +44,7 @@ export type StormBooks = {
     attempts: number
     lastCode: string
   }[]
+  attempts: { transferId: string; code: string }[]
   events: BookedEvent[]
   endpoints: BookedEndpoint[]
   deliveries: BookedDelivery[]
@@ -97,6 +98,7 @@ class Storm {
     accounts: [],
     limits: [],
     deferred: [],
+    attempts: [],
     events: [],
     endpoints: [],
     deliveries: [],

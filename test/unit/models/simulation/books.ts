@@ -43,6 +43,7 @@ export function toBooks(database: Database): Books {
     })),
     endpoints: [],
     deliveries: [],
+    attempts: [],
   }
 }
 
