@@ -683,8 +683,8 @@ describe('the log of deliveries', () => {
     const tried = await untilTried(endpoint, 1)
     expect(tried.attempts[0]?.answer).toContain('[redacted]')
     const { rows } = await payonce.db.query<{ rows: string }>(
-      `SELECT string_agg(concat(webhook_attempts, events), ' ') AS rows
-         FROM webhook_attempts, events`,
+      `SELECT concat((SELECT string_agg(webhook_attempts::text, ' ') FROM webhook_attempts),
+                     (SELECT string_agg(events::text, ' ') FROM events)) AS rows`,
     )
     const told = [
       ...payonce.log,

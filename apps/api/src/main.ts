@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClock } from '@payonce/core/clock'
 import { readApiConfig, type ApiConfig } from '@payonce/core/config'
 import { createPool } from '@payonce/core/db/client'
@@ -35,9 +36,11 @@ const maxRingsInFlight = 10_000
 const maxWaiting = 20_000
 /** 5 s: an acceptance that has no answer by then is given up, and the client told to come back. */
 const acceptanceQueryTimeoutMs = 5_000
-/** 8 s for requests in hand, so that the whole stop takes less than the usual 10 s. */
-const drainTimeoutMs = 8_000
+/** 7 s for requests in hand, so that the whole stop takes less than the usual 10 s. */
+const drainTimeoutMs = 7_000
 const idleCheckMs = 50
+/** 1 s: a connection that is not used for so long is hardly used in the moment in which it is closed. */
+const usualNoticeMs = 1_000
 
 /**
  * Starts the API: refuses an unsafe database or queue, then listens. Throws where it cannot start,
@@ -45,7 +48,15 @@ const idleCheckMs = 50
  */
 export async function startApi(
   config: ApiConfig,
-  shared: { log?: Log; metrics?: Metrics } = {},
+  {
+    noticeMs = 0,
+    ...shared
+  }: {
+    log?: Log
+    metrics?: Metrics
+    /** How long `close` goes on answering, and asks each client to leave with its answer. */
+    noticeMs?: number
+  } = {},
 ): Promise<StartedApi> {
   const log = shared.log ?? createLog({ name: 'payonce-api', level: config.LOG_LEVEL })
   const metrics = shared.metrics ?? createMetrics()
@@ -172,6 +183,9 @@ export async function startApi(
   async function stop(): Promise<void> {
     stopping = true
     watcher.stop()
+    // Whoever sends something while its idle connection is closed has a failed request: those in use
+    // are given back with their next answer.
+    if (noticeMs > 0) await sleep(noticeMs)
     const closed = new Promise((resolve) => server.close(resolve))
     const cutOff = setTimeout(() => server.closeAllConnections(), drainTimeoutMs)
     // A connection whose stream has just ended is idle from now on, and nobody has told its client.
@@ -211,5 +225,5 @@ function ageInSeconds(time: Date | null): number | undefined {
 }
 
 if (process.argv[1] === import.meta.filename) {
-  await runUntilSignal('payonce-api', () => startApi(readApiConfig()))
+  await runUntilSignal('payonce-api', () => startApi(readApiConfig(), { noticeMs: usualNoticeMs }))
 }
