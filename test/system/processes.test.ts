@@ -110,6 +110,19 @@ describe('an API that is asked to stop', () => {
     await assertBooksHold(payonce.db)
   })
 
+  test('gives a kept-alive connection back with its next answer (F6)', async () => {
+    const { payonce, environment } = await startInstallation('postgres')
+    const api = await startApi(environment)
+    const client = createClient(api.url, payonce.apiKey)
+    expect((await client.get('/healthz')).status).toBe(200)
+    const stopped = stopAndMeasure(api)
+    await sleep(300)
+    const answer = await client.send(fromWorld(payonce))
+    expect(answer.status).toBe(202)
+    expect(answer.headers.get('connection')).toBe('close')
+    expect((await stopped).code).toBe(0)
+  })
+
   test('under load accepts or turns away, but fails nobody (F6)', async () => {
     const { payonce, environment } = await startInstallation('postgres')
     await payonce.startWorker()
