@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Server as Listener } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClock } from '@payonce/core/clock'
 import { readApiConfig, type ApiConfig } from '@payonce/core/config'
@@ -183,10 +184,12 @@ export async function startApi(
   async function stop(): Promise<void> {
     stopping = true
     watcher.stop()
-    // Whoever sends something while its idle connection is closed has a failed request: those in use
-    // are given back with their next answer.
+    const closed = once(server, 'close')
+    // Nobody new comes in, while `server.close` would also close what is idle for a moment: whoever
+    // sends something just then has a failed request. What is in use is given back with its next answer.
+    Listener.prototype.close.call(server)
     if (noticeMs > 0) await sleep(noticeMs)
-    const closed = new Promise((resolve) => server.close(resolve))
+    server.close()
     const cutOff = setTimeout(() => server.closeAllConnections(), drainTimeoutMs)
     // A connection whose stream has just ended is idle from now on, and nobody has told its client.
     const closeIdle = setInterval(() => server.closeIdleConnections(), idleCheckMs)
