@@ -3,6 +3,7 @@ import { withDatabase } from '../database.ts'
 import { openAccounts } from '../history.ts'
 import { measureOneCommitEach } from '../rounds/one-commit-each.ts'
 import { measurePayonce, type PayonceRoundOptions } from '../rounds/payonce.ts'
+import { measureSynchronousEndpoint } from '../rounds/synchronous-endpoint.ts'
 import type { Bench, Contender, Ratio } from '../scenario.ts'
 import type { TrafficKind } from '../traffic.ts'
 
@@ -28,6 +29,22 @@ export function payonceContender(
           queue: 'redis',
           connections: bench.options.connections,
           ...options,
+        }),
+      ),
+  }
+}
+
+/** The endpoint that a team would write instead: it commits each transfer before it answers. */
+export function synchronousContender(bench: Bench, traffic: TrafficKind): Contender {
+  return {
+    name: 'synchronous',
+    measure: () =>
+      withDatabase(bench.databases, (database) =>
+        measureSynchronousEndpoint(bench, {
+          database,
+          accounts: accountCount,
+          traffic,
+          connections: bench.options.connections,
         }),
       ),
   }

@@ -1,6 +1,5 @@
-import { withDatabase, type DatabaseMaker } from '../database.ts'
-import { measureSynchronousEndpoint } from '../rounds/synchronous-endpoint.ts'
-import { accountCount, functionContenders, payonceContender } from './contenders.ts'
+import { functionContenders, payonceContender, synchronousContender } from './contenders.ts'
+import type { DatabaseMaker } from '../database.ts'
 import type { Scenario } from '../scenario.ts'
 import type { TrafficKind } from '../traffic.ts'
 
@@ -19,18 +18,7 @@ function scenario(traffic: TrafficKind, atLeast?: number): Scenario {
       return [
         payonceContender(slow, traffic),
         ...functionContenders(slow, traffic),
-        {
-          name: 'synchronous',
-          measure: () =>
-            withDatabase(slow.databases, (database) =>
-              measureSynchronousEndpoint(slow, {
-                database,
-                accounts: accountCount,
-                traffic,
-                connections: bench.options.connections,
-              }),
-            ),
-        },
+        synchronousContender(slow, traffic),
       ]
     },
     ratios: [

@@ -1,6 +1,9 @@
-import { withDatabase } from '../database.ts'
-import { measureSynchronousEndpoint } from '../rounds/synchronous-endpoint.ts'
-import { accountCount, functionContenders, payonceContender, pgbenchRatios } from './contenders.ts'
+import {
+  functionContenders,
+  payonceContender,
+  pgbenchRatios,
+  synchronousContender,
+} from './contenders.ts'
 import type { Scenario } from '../scenario.ts'
 
 export const uniform: Scenario = {
@@ -13,18 +16,7 @@ export const uniform: Scenario = {
     return [
       payonceContender(bench, 'uniform'),
       ...functionContenders(bench, 'uniform'),
-      {
-        name: 'synchronous',
-        measure: () =>
-          withDatabase(bench.databases, (database) =>
-            measureSynchronousEndpoint(bench, {
-              database,
-              accounts: accountCount,
-              traffic: 'uniform',
-              connections: bench.options.connections,
-            }),
-          ),
-      },
+      synchronousContender(bench, 'uniform'),
     ]
   },
   ratios: [
