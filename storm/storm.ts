@@ -86,7 +86,12 @@ export async function runStorm(given: StormOptions): Promise<string[]> {
     withinMs: isHealthy ? options.healSeconds * 1_000 : 0,
   })
   await watch.stop()
-  if (watch.deadlocks() > 0) find(`Postgres broke ${watch.deadlocks()} deadlocks`)
+  const deadlocks = installation.deadlocks()
+  const ours = deadlocks.filter(({ isOfQueue }) => !isOfQueue)
+  tell(`Postgres broke ${deadlocks.length - ours.length} deadlocks of the queue's own statements`)
+  if (ours[0] !== undefined) {
+    find(`Postgres broke ${ours.length} deadlocks, the first of them:\n${ours[0].text}`)
+  }
   await Promise.all(connections.map((connection) => connection.close()))
   return findings
 }

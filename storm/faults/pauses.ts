@@ -91,8 +91,8 @@ function frozenAt(step: string, failpoint: string): Fault {
   }
 }
 
-/** 10 s: under load every place is come by within moments. */
-const hitWithinMs = 10_000
+/** 30 s: under load every place is come by within moments, unless the machine is busy with others. */
+const hitWithinMs = 30_000
 
 async function untilFrozen(worker: ManagedProcess): Promise<boolean> {
   const deadline = performance.now() + hitWithinMs

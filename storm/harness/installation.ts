@@ -9,6 +9,7 @@ import { writePatchedSources } from '../sources/patch.ts'
 import { repositoryRoot } from '../../bench/program.ts'
 import { runScript, type Tenant } from './database.ts'
 import { ManagedProcess } from './managed-process.ts'
+import { keepPostgresLog, tellingSettings, type Deadlock } from './postgres-log.ts'
 import { startProxy, type Proxy } from './proxy.ts'
 import { startPostgres, startRedis, type Store } from './stores.ts'
 import type { Plant } from '../plants/plant.ts'
@@ -23,6 +24,8 @@ export type Installation = Pick<
   tenants: readonly Tenant[]
   /** Tells that a fault begins, or that it has ended: meanwhile a process may fail to start. */
   strike(phase: 'begin' | 'end'): void
+  /** The deadlocks that Postgres had to break. */
+  deadlocks(): readonly Deadlock[]
   /** Ends APIs and workers for good; the stores go on. */
   endProcesses(): Promise<void>
   /** Ends everything. A second call waits for the first. */
@@ -51,7 +54,13 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     root: repositoryRoot,
     folder: folders.sources,
   })
-  const postgres = await startPostgres(folder, { ...plant?.settings }, { hasStandby, hasSmallDisk })
+  const postgresLog = keepPostgresLog(join(out, 'postgres.log'))
+  const postgres = await startPostgres(folder, {
+    settings: { ...tellingSettings, ...plant?.settings },
+    hasStandby,
+    hasSmallDisk,
+    log: postgresLog.write,
+  })
   const redis = queue === 'redis' ? await startRedis(folder) : undefined
   const straightUrl = Object.assign(new URL(postgres.url), { pathname: '/storm' }).href
   const observer = hasStandby ? await startProxy(straightUrl) : undefined
@@ -130,6 +139,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     strike: (phase) => {
       calmSinceMs = phase === 'begin' ? Infinity : performance.now()
     },
+    deadlocks: postgresLog.deadlocks,
     endProcesses,
     stop: () => (stopping ??= stop()),
   }

@@ -48,15 +48,21 @@ export type RedisStore = Store & {
 /** MB: room for the tables of a storm of minutes. */
 const smallDiskMb = 1_024
 
-/**
- * With a standby, every durable commit waits until that has it on its disk as well. With a small
- * disk, which needs root, it can run out of space.
- */
+export type PostgresStoreOptions = {
+  settings: Record<string, string>
+  /** Every durable commit waits until a standby has it on its disk as well. */
+  hasStandby: boolean
+  /** It can run out of space. Needs root. */
+  hasSmallDisk: boolean
+  /** Called with every line that the servers have to say. */
+  log: (line: string) => void
+}
+
 export async function startPostgres(
   folder: string,
-  settings: Record<string, string>,
-  { hasStandby = false, hasSmallDisk = false } = {},
+  options: PostgresStoreOptions,
 ): Promise<PostgresStore> {
+  const { settings, hasStandby, hasSmallDisk, log } = options
   const port = await freePort()
   const disk = hasSmallDisk ? makeSmallDisk(join(folder, 'disk'), smallDiskMb) : undefined
   const dataDir = join(disk?.folder ?? folder, 'postgres')
@@ -66,7 +72,7 @@ export async function startPostgres(
     ...settings,
   }
   let start = (more: Record<string, string> = {}): Promise<PostgresServer> =>
-    startEmbeddedPostgres({ dataDir, port, settings: { ...usual, ...more }, log: () => undefined })
+    startEmbeddedPostgres({ dataDir, port, settings: { ...usual, ...more }, log })
   let server = await start()
   let url = server.url
   let standby: Standby | undefined
@@ -75,7 +81,7 @@ export async function startPostgres(
     const copy = join(folder, 'standby')
     await promisify(execFile)('cp', ['-a', dataDir, copy])
     server = await start({ synchronous_standby_names: standbyName })
-    standby = await startStandby(copy, url, usual)
+    standby = await startStandby(copy, { primaryUrl: url, settings: usual, log })
   }
   return {
     url,
@@ -133,12 +139,12 @@ const standbyName = 'standby'
 /** Starts a server on a copy of the primary's stopped folder; it follows the primary from there. */
 async function startStandby(
   dataDir: string,
-  primaryUrl: string,
-  settings: Record<string, string>,
+  options: { primaryUrl: string; settings: Record<string, string>; log: (line: string) => void },
 ): Promise<Standby> {
+  const { primaryUrl, settings, log } = options
   const primary = new URL(primaryUrl)
   const identity = postgresIdentity(clusterDirOf(dataDir))
-  const software = findPostgresSoftware({ identity, log: () => undefined })
+  const software = findPostgresSoftware({ identity, log })
   const { pgdata, pgdataForServer } = await openCluster({ dataDir, software, identity })
   const port = await freePort()
   const url = Object.assign(new URL(primaryUrl), { port: String(port) }).href
@@ -173,6 +179,7 @@ async function startStandby(
       signalOnOurDeath: 'INT',
       onLine: (line) => {
         if (lines.length < 100) lines.push(line)
+        log(line)
       },
     })
     await untilAnswers(url).catch((cause: unknown) => {

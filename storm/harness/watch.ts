@@ -16,8 +16,6 @@ export type Watch = {
   undelivered(healthy: readonly string[]): Promise<number | undefined>
   /** Postgres' own time. */
   now(): Promise<Date | undefined>
-  /** Deadlocks that Postgres has broken so far, over its crashes. */
-  deadlocks(): number
   stop(): Promise<void>
 }
 
@@ -38,8 +36,6 @@ const unsettledRows = `
 
 export function watchBooks(pool: Pool, recorder: Recorder): Watch {
   let lastUnsettled = 0
-  let deadlocks = 0
-  let deadlocksSeen = 0
 
   async function takeSnapshot(): Promise<void> {
     // One statement: its snapshot is one moment of the books.
@@ -51,17 +47,12 @@ export function watchBooks(pool: Pool, recorder: Recorder): Watch {
   }
 
   async function takeGauge(): Promise<void> {
-    const { rows } = await pool.query<{ accepted: number; settled: number; deadlocks: number }>(
+    const { rows } = await pool.query<{ accepted: number; settled: number }>(
       `SELECT (SELECT count(*)::int FROM idempotency_keys WHERE resource = 'transfer') AS accepted,
-              (SELECT count(*)::int FROM transfers) AS settled,
-              (SELECT deadlocks::int FROM pg_stat_database WHERE datname = current_database())
-                AS deadlocks`,
+              (SELECT count(*)::int FROM transfers) AS settled`,
     )
     const row = rows[0]
     if (row === undefined) return
-    // A crash of Postgres sets its counters back.
-    deadlocks += Math.max(0, row.deadlocks - deadlocksSeen)
-    deadlocksSeen = row.deadlocks
     lastUnsettled = row.accepted - row.settled
     const { accepted, settled } = row
     recorder.append({ type: 'gauge', accepted, settled, unsettled: lastUnsettled })
@@ -115,7 +106,6 @@ export function watchBooks(pool: Pool, recorder: Recorder): Watch {
           .query<{ now: Date }>('SELECT clock_timestamp() AS now')
           .then(({ rows }) => rows[0]?.now),
       ),
-    deadlocks: () => deadlocks,
     stop: async () => {
       await Promise.all(stops.map((stop) => stop()))
       // What the books are in the end belongs to the history as well.
