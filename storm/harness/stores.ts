@@ -52,7 +52,7 @@ export type PostgresStoreOptions = {
   settings: Record<string, string>
   /** Every durable commit waits until a standby has it on its disk as well. */
   hasStandby: boolean
-  /** It can run out of space. Needs root. */
+  /** It can run out of space. Needs root and the right to mount. */
   hasSmallDisk: boolean
   /** Called with every line that the servers have to say. */
   log: (line: string) => void
