@@ -374,7 +374,7 @@ describe.runIf(nobodyCanRunUs)('as a plain user', () => {
     chmodSync(folder, 0o777)
     const outcome = await (await startOwner({ identity: nameless })).outcome()
     expect(outcome).toContain('could not look up effective user ID 12345')
-    expect(outcome).toContain('set DATABASE_URL')
+    expect(outcome).toContain('a Postgres of your own')
   })
 
   test('a folder that cannot be written to is refused', async () => {
@@ -445,7 +445,7 @@ describe('the programs', () => {
         installed,
         copiesIn: [folder],
       }),
-    ).toThrow(/set DATABASE_URL/)
+    ).toThrow(/a Postgres of your own/)
     expect(readdirSync(folder), 'a copy would not run either').toEqual(['package'])
   })
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createPool } from '@payonce/core/db/client'
 import { migrateDatabase } from '@payonce/core/db/migrate'
 import { createSettlementQueue, migrateQueue } from '@payonce/core/queue/queues'
+import { verify } from '@payonce/core/verify/verify'
 import { startEmbeddedPostgres } from '@payonce/local/embedded-postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { rows } from '../../apps/cli/src/conformance/rows.ts'
@@ -184,7 +185,8 @@ describe('a worker that is killed', () => {
 
 describe('a command that always throws', () => {
   it('I31: is listed for an operator, who ends it as failed: internal_error', async () => {
-    const payonce = await startPayonce()
+    const secret = { LEDGER_SECRET: 'a secret of the ledger' }
+    const payonce = await startPayonce({ environment: secret })
     const { client, db, merchant } = payonce
     const source = await payonce.openAccount(10)
     const [request, key] = [{ source, destination: merchant, amount: 10 }, newKey()]
@@ -194,7 +196,7 @@ describe('a command that always throws', () => {
     // Without its account, nobody can carry it out.
     const cure = await takeAccountAway(payonce, source)
     await payonce.startWorker()
-    const environment = environmentOf(payonce.stores)
+    const environment = { ...environmentOf(payonce.stores), ...secret }
     const operate = async (...args: string[]) => {
       const tool = await startProgram('apps/cli/src/deferred/main.ts', { args, env: environment })
       return { code: (await tool.exited).code, output: tool.output() }
@@ -220,6 +222,8 @@ describe('a command that always throws', () => {
     await cure()
     expect(await payonce.balanceOf(source)).toBe(10)
     await assertBooksHold(db)
+    const { findings } = await verify({ pool: db, ledgerSecret: secret.LEDGER_SECRET })
+    expect(findings.filter(({ faults }) => faults > 0)).toEqual([])
   })
 })
 

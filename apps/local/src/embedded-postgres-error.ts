@@ -8,6 +8,10 @@ export type EmbeddedPostgresErrorCode =
   | 'server_did_not_start'
   | 'server_did_not_stop'
 
+/** What else there is where this Postgres will not do. */
+export const ownPostgres =
+  'a Postgres of your own (15 or newer) with npm run migrate, npm run api and npm run worker.'
+
 /**
  * Something that the person at the terminal can put right. The message names the folder, port or
  * process and says what to do, so that it can be printed alone, without a stack trace.

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, realpathSync } from 'node:fs'
 import { claimDataDir } from './data-dir-claim.ts'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { ownPostgres, EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import { freePort, isPortFree } from './loopback-port.ts'
 import { clusterDirOf, clusterOwner, openCluster } from './postgres-cluster.ts'
 import { postgresIdentity } from './postgres-identity.ts'
@@ -119,7 +119,7 @@ function refuseWindows(): void {
   throw new EmbeddedPostgresError(
     'platform_not_supported',
     'The embedded Postgres does not run on Windows. Use the Windows Subsystem for Linux, ' +
-      'or a Postgres of your own (15 or newer): set DATABASE_URL.',
+      `or ${ownPostgres}`,
   )
 }
 

@@ -18,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { ownPostgres, EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import type { PostgresIdentity } from './postgres-identity.ts'
 import type { PostgresSoftware } from './postgres-software.ts'
 import { readIfThere } from './read-if-there.ts'
@@ -221,6 +221,6 @@ function couldNotCreate(program: string, how: string, output: string): EmbeddedP
   return new EmbeddedPostgresError(
     'server_did_not_start',
     `${program} failed (${how}) while it made a new database cluster:\n${output.trim()}\n` +
-      'Put that right, or use a Postgres of your own (15 or newer): set DATABASE_URL.',
+      `Put that right, or use ${ownPostgres}`,
   )
 }

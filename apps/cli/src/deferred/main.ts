@@ -11,21 +11,22 @@ const usage = `Usage:
       lists transfers that were tried and are to be tried later: id, reason, attempts, code, next try
   npm run deferred -- fail TRANSFER
       ends one that cannot be carried out (reason poison) as failed: internal_error; no money moves
-The database is the one of DATABASE_URL.`
+The database is the one of DATABASE_URL; LEDGER_SECRET is the secret of the workers, if they have one.`
 
 class UsageError extends Error {}
 
 async function run(argv: string[]): Promise<void> {
   const [command, ...rest] = parse(argv)
+  const { DATABASE_URL, LEDGER_SECRET } = readDatabaseConfig()
   const pool = createPool({
-    databaseUrl: readDatabaseConfig().DATABASE_URL,
+    databaseUrl: DATABASE_URL,
     name: 'deferred',
     maxConnections: 2,
     onError: () => undefined,
   })
   try {
     if (command === 'list' && rest.length === 0) await list(pool)
-    else if (command === 'fail' && rest.length === 1) await fail(pool, rest[0] ?? '')
+    else if (command === 'fail' && rest.length === 1) await fail(pool, LEDGER_SECRET, rest[0] ?? '')
     else throw new UsageError(usage)
   } finally {
     await pool.end()
@@ -57,7 +58,7 @@ async function list(pool: Pool): Promise<void> {
   }
 }
 
-async function fail(pool: Pool, text: string): Promise<void> {
+async function fail(pool: Pool, ledgerSecret: string | undefined, text: string): Promise<void> {
   const id = decodeId('transfer', text)
   if (id === undefined) {
     throw new UsageError(`${text.slice(0, 60)} is no id of a transfer: see list\n${usage}`)
@@ -68,8 +69,11 @@ async function fail(pool: Pool, text: string): Promise<void> {
     throw new Error(`${text} waits (${deferred.reason}) and is no bug: its client may cancel it`)
   }
   const newId = createIdGenerator(createClock().nowMs)
-  const transfer = await failTransfer({ pool, newId }, deferred)
+  const transfer = await failTransfer({ pool, newId, ledgerSecret }, deferred)
   if (transfer === undefined) throw new Error(`${text} can only be read by a newer version`)
+  if (transfer === 'part_of_atomic_batch') {
+    throw new Error(`${text} belongs to an atomic batch, and ends only with all of it`)
+  }
   console.error(`${text} is settled: ${transfer.status}.`)
 }
 

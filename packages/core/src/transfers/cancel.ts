@@ -40,15 +40,13 @@ export async function cancelTransfer(
 /**
  * Ends a transfer that cannot be carried out as `failed: internal_error`: an operator's decision about
  * a command that throws however often it is tried. Returns the transfer as it is then: a settlement
- * may have won. Undefined where this version cannot read the command, there is none, or it can only
- * be ended with its batch.
+ * may have won. Undefined where this version cannot read the command or there is none.
  */
 export async function failTransfer(
   options: CancelOptions,
   ref: TransferRef,
-): Promise<Transfer | undefined> {
-  const ended = await endUnmoved(options, ref, { status: 'failed', failureCode: 'internal_error' })
-  return ended === 'part_of_atomic_batch' ? undefined : ended
+): Promise<Transfer | 'part_of_atomic_batch' | undefined> {
+  return endUnmoved(options, ref, { status: 'failed', failureCode: 'internal_error' })
 }
 
 type Ending =
