@@ -98,6 +98,7 @@ export async function startPayonce(
   const settler = createSettler({
     pool: db,
     newId,
+    ledgerSecret: options.environment?.LEDGER_SECRET,
     worker: 'test',
     onFlush: () => undefined,
     onParked: (_, error) => {
