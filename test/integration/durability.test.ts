@@ -16,7 +16,7 @@ const log = createLog({ name: 'test', level: 'silent' })
 
 const processes: [
   name: string,
-  start: (environment: Record<string, string>) => Promise<unknown>,
+  start: (environment: Record<string, string>) => Promise<{ close(): Promise<unknown> }>,
 ][] = [
   [
     'an API',
@@ -35,6 +35,16 @@ describe.each(processes)('%s', (_name, start) => {
     await expect(start(environmentOf(stores))).rejects.toThrow(
       /synchronous_commit = off .*set synchronous_commit = on/,
     )
+  })
+
+  test('refuses a ledger that is sealed with a secret which it does not have', async () => {
+    const secret = { LEDGER_SECRET: 'a secret of the ledger' }
+    const payonce = await startPayonce({ environment: secret })
+    await payonce.openAccount(1)
+    const environment = environmentOf(payonce.stores)
+    await expect(start(environment)).rejects.toThrow('set it to the secret of the other processes')
+    const started = await start({ ...environment, ...secret })
+    await started.close()
   })
 
   if (backend === 'redis') {

@@ -8,6 +8,7 @@ import { requireDurability } from '@payonce/core/db/durability'
 import { createReplayCounter } from '@payonce/core/idempotency/replay-counter'
 import { createIdGenerator } from '@payonce/core/ids'
 import { createAccountFactsReader } from '@payonce/core/ledger/account-facts'
+import { requireLedgerSecret } from '@payonce/core/ledger/seal'
 import { createLog, type Log } from '@payonce/core/log'
 import { createMetrics, watchPools, watchValue, type Metrics } from '@payonce/core/metrics'
 import { createBacklog } from '@payonce/core/queue/backlog'
@@ -79,6 +80,7 @@ export async function startApi(
     onError,
   })
   await requireDurability(pool)
+  await requireLedgerSecret(pool, config.LEDGER_SECRET)
   const queue = createSettlementQueue({
     databaseUrl,
     redisUrl: config.REDIS_URL,

@@ -4,6 +4,7 @@ import { readWorkerConfig, type WorkerConfig } from '@payonce/core/config'
 import { createPool } from '@payonce/core/db/client'
 import { requireDurability } from '@payonce/core/db/durability'
 import { createIdGenerator } from '@payonce/core/ids'
+import { requireLedgerSecret } from '@payonce/core/ledger/seal'
 import { createLog, type Log } from '@payonce/core/log'
 import { createMetrics, watchPools, type Metrics } from '@payonce/core/metrics'
 import { runUntilSignal } from '@payonce/core/process'
@@ -62,6 +63,7 @@ export async function startWorker(
     onError,
   })
   await requireDurability(pool)
+  await requireLedgerSecret(pool, config.LEDGER_SECRET)
   const queueOptions = {
     databaseUrl: config.DATABASE_URL,
     redisUrl: config.REDIS_URL,

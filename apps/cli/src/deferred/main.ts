@@ -3,6 +3,7 @@ import { createClock } from '@payonce/core/clock'
 import { readDatabaseConfig } from '@payonce/core/config'
 import { createPool, type Pool } from '@payonce/core/db/client'
 import { createIdGenerator, decodeId, encodeId } from '@payonce/core/ids'
+import { requireLedgerSecret } from '@payonce/core/ledger/seal'
 import { failTransfer } from '@payonce/core/transfers/cancel'
 import { findDeferred, listDeferred } from '@payonce/core/transfers/defer'
 
@@ -68,6 +69,7 @@ async function fail(pool: Pool, ledgerSecret: string | undefined, text: string):
   if (deferred.reason !== 'poison') {
     throw new Error(`${text} waits (${deferred.reason}) and is no bug: its client may cancel it`)
   }
+  await requireLedgerSecret(pool, ledgerSecret)
   const newId = createIdGenerator(createClock().nowMs)
   const transfer = await failTransfer({ pool, newId, ledgerSecret }, deferred)
   if (transfer === undefined) throw new Error(`${text} can only be read by a newer version`)

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { Tx } from '../db/client.ts'
+import type { Queryable, Tx } from '../db/client.ts'
 
 /*
  * The tamper-evident chains. Each settlement is sealed with a hash over the members of its rows that
@@ -106,6 +106,35 @@ function entryLine(entry: SealedEntry): string {
 
 function text(value: bigint | null): string | null {
   return value === null ? null : value.toString()
+}
+
+/** The chains go on with HMACs, and this process has no secret to make them with. */
+export class LedgerSecretMissingError extends Error {
+  override name = 'LedgerSecretMissingError'
+}
+
+/**
+ * Refuses to go on without the secret that chains were last sealed with: a plain seal behind an HMAC
+ * is what a forger would leave, and `verify` would report it for ever. Throws
+ * `LedgerSecretMissingError`.
+ */
+export async function requireLedgerSecret(
+  db: Queryable,
+  secret: string | undefined,
+): Promise<void> {
+  if (secret !== undefined) return
+  const { rows } = await db.query(
+    `SELECT FROM ledger_chains
+       JOIN settlements ON settlements.chain = ledger_chains.chain
+                       AND settlements.position = ledger_chains.length
+      WHERE settlements.is_keyed
+      LIMIT 1`,
+  )
+  if (rows.length === 0) return
+  throw new LedgerSecretMissingError(
+    'The ledger is sealed with a LEDGER_SECRET, and this process has none: ' +
+      'set it to the secret of the other processes.',
+  )
 }
 
 type Head = { chain: number; length: bigint; seal: Buffer }
