@@ -161,6 +161,18 @@ describe('the watermark', () => {
     expect(state.deferredCount).toBe(1)
   })
 
+  test('goes back with the clock of the database, and hides nothing that is accepted since', async () => {
+    await db.query(`UPDATE sweeps SET watermark = now() + interval '3 days'`)
+    const id = await insertDue(10)
+    const sweeper = startSweeper()
+    await until('it is rung', () => idsOf(sweeper).includes(id))
+    await settle(id)
+    await untilSwept(sweeper)
+    const { watermark } = await readSweepState(db)
+    expect(watermark < new Date()).toBe(true)
+    expect(watermark > (await dueAt(id))).toBe(true)
+  })
+
   test.each([
     ['has inserted its row', true],
     ['has only begun', false],
@@ -292,7 +304,7 @@ describe('ringing', () => {
     await until('the young one is rung as well', () => idsOf(sweeper).includes(young))
   })
 
-  test('is repeated after growing gaps, from the third time on under a new job id', async () => {
+  test('is repeated after growing gaps, from the second time on under a new job id', async () => {
     const id = await insertDue(10)
     const letTimePass = stopClock()
     const sweeper = startSweeper()
@@ -306,7 +318,7 @@ describe('ringing', () => {
     }
     await until('the last ring', () => sweeper.rings.length === 4)
     expect(idsOf(sweeper)).toEqual([id, id, id, id])
-    expect(sweeper.rings.map(({ attempt }) => attempt)).toEqual([undefined, undefined, 3, 4])
+    expect(sweeper.rings.map(({ attempt }) => attempt)).toEqual([undefined, 2, 3, 4])
   })
 
   test('goes on at once while a page is full, and reaches everything', async () => {
@@ -323,6 +335,29 @@ describe('ringing', () => {
     await untilSwept(sweeper)
     expect(new Set(idsOf(sweeper)).size).toBe(3_500)
     expect(sweeper.rings).toHaveLength(3_500)
+  })
+
+  test('reaches what stands behind more settled keys than a statement looks at', async () => {
+    const [first, last] = [await insertDue(40), await insertDue(20)]
+    await db.query(
+      `WITH keys AS (
+         INSERT INTO idempotency_keys (tenant_id, idempotency_key, fingerprint, resource,
+                                       resource_id, accepted_at, due_at)
+         SELECT $1, 'key ' || n, '', 'transfer', gen_random_uuid(), now() - interval '30 s',
+                now() - interval '30 s'
+           FROM generate_series(1, 60000) AS n
+         RETURNING *)
+       INSERT INTO transfers (tenant_id, id, idempotency_key, kind, status, source, destination,
+                              amount, currency, captured_amount, refunded_amount, settlement_id,
+                              created_at, settled_at)
+       SELECT tenant_id, resource_id, idempotency_key, 'transfer', 'canceled', $1,
+              resource_id, 1, 'EUR', 0, 0, resource_id, due_at, now()
+         FROM keys`,
+      [tenantId],
+    )
+    const sweeper = startSweeper()
+    await until('both are rung', () => idsOf(sweeper).includes(last), { withinMs: 15_000 })
+    expect(idsOf(sweeper)).toEqual([first, last])
   })
 
   test('finds in an audit what stands behind the watermark, and counts it as a bug', async () => {

@@ -8,6 +8,7 @@ import {
   findUnsettled,
   positionAt,
   readHorizon,
+  readUnsettled,
   recordSweep,
   takeSweepLease,
   type Unsettled,
@@ -51,13 +52,16 @@ const pageSize = 1_000
 const batchesAtATime = 100
 /** Deferred commands are counted up to here: beyond it, the number tells nobody more. */
 const countedDeferred = 10_000
-/** From the third ring on the id of the job is a new one: a lost job may block the plain id. */
-const ringsUnderPlainId = 2
+/**
+ * Rings under the plain id of a job, before it gets a new one: a job that is lost, or in the hands of
+ * a worker that is gone, may block the plain id. Where the queue holds plenty, it probably only waits.
+ */
+const ringsUnderPlainId = { usually: 1, inPlenty: 2 }
 const { minDelayMs: shortestRingGapMs, maxDelayMs: longestRingGapMs } =
   failurePolicies.overdue_transfer.retry
 const auditIntervalMs = 3_600_000
-/** How far behind the watermark the first audit of a process looks. */
-const firstAuditReachMs = 3_600_000
+/** How far an audit looks behind the watermark, and behind where the last one ended. */
+const auditReachMs = 3_600_000
 
 type Rung = { count: number; nextAtMs: number; seenIn: number }
 
@@ -67,8 +71,10 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   const stopping = new AbortController()
   let running: Promise<void> | undefined
   let sweepNumber = 0
+  let isInPlenty = false
   let lastAuditAtMs = performance.now()
   let auditedUntil: Date | undefined
+  let audit: AsyncGenerator<Unsettled[], undefined> | undefined
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
@@ -94,13 +100,13 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     const endTimer = metrics.sweepDuration.startTimer()
     sweepNumber += 1
     const { now, horizon } = await readHorizon(pool)
-    const oldest = await findOldest(leased.watermark, horizon)
-    const watermark = oldest?.dueAt ?? later(leased.watermark, horizon)
+    const oldest = await findOldest(lookFrom(leased.watermark, horizon), horizon)
+    const watermark = oldest?.dueAt ?? horizon
     // Before anything that needs the queue: a hold ends at its time, whatever the queue does.
     await expireHolds()
     await completeBatches()
     const isFull = await ringAll(watermark, now)
-    const newAuditFinds = await auditIfDue(watermark)
+    const newAuditFinds = await auditSome(watermark)
     await recordSweep(pool, holder, {
       watermark,
       oldestUnsettledAt: oldest?.dueAt ?? null,
@@ -115,10 +121,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   /** While the queue is away nothing can be rung; the next sweep tries again. */
   async function ringAll(watermark: Date, now: Date): Promise<boolean> {
     try {
-      const overdue = (await queue.count()) > plenty ? overdueInPlentyMs : overdueMs
-      const isFull = await ringUnsettled(watermark, now, new Date(now.getTime() - overdue))
+      isInPlenty = (await queue.count()) > plenty
+      const overdue = isInPlenty ? overdueInPlentyMs : overdueMs
+      // First, since nothing else would ring them while there is very much to look at.
       await ringDeferred()
-      return isFull
+      return await ringUnsettled(watermark, now, new Date(now.getTime() - overdue))
     } catch (error) {
       log.warn({ error }, 'what is due could not be rung')
       return false
@@ -132,15 +139,12 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   }
 
   async function ringUnsettled(watermark: Date, until: Date, overdueSince: Date): Promise<boolean> {
-    let after = positionAt(watermark)
+    const range = { after: positionAt(watermark), until, overdueSince, limit: pageSize }
     let rangAny = false
-    while (!stopping.signal.aborted) {
-      const page = await findUnsettled(pool, { after, until, overdueSince, limit: pageSize })
+    for await (const page of readUnsettled(pool, range)) {
       rangAny = (await ringEach(page)) > 0 || rangAny
-      const last = page.at(-1)
-      if (last === undefined || page.length < pageSize) return false
-      after = last
-      if (rangAny && (await queue.count()) > plenty) return true
+      if (stopping.signal.aborted) return false
+      if (page.length === pageSize && rangAny && (await queue.count()) > plenty) return true
       await takeSweepLease(pool, holder)
     }
     return false
@@ -206,7 +210,8 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       resource === 'batch'
         ? { tenantId, batchId: resourceId }
         : { tenantId, transferId: resourceId }
-    return { ref, idempotencyKey, ...(count > ringsUnderPlainId ? { attempt: count } : {}) }
+    const plainRings = isInPlenty ? ringsUnderPlainId.inPlenty : ringsUnderPlainId.usually
+    return { ref, idempotencyKey, ...(count > plainRings ? { attempt: count } : {}) }
   }
 
   /** What two sweeps in a row did not see any more has been settled. */
@@ -216,24 +221,34 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     }
   }
 
-  /** Looks behind the watermark once an hour: whatever is found there has been missed by a bug. */
-  async function auditIfDue(watermark: Date): Promise<number> {
-    if (performance.now() - lastAuditAtMs < auditIntervalMs) return 0
-    let after = positionAt(auditedUntil ?? new Date(watermark.getTime() - firstAuditReachMs))
-    const until = new Date(watermark.getTime() - 1)
-    let finds = 0
-    for (;;) {
-      const page = await findUnsettled(pool, { after, until, limit: pageSize })
-      finds += page.length
-      await ringEach(page)
-      const last = page.at(-1)
-      if (last === undefined || page.length < pageSize) break
-      after = last
+  /**
+   * Looks behind the watermark once an hour: whatever is found there has been missed by a bug. Each
+   * sweep looks at a page, so that none takes long; what cannot be looked at waits for the next hour.
+   */
+  async function auditSome(watermark: Date): Promise<number> {
+    if (audit === undefined) {
+      if (performance.now() - lastAuditAtMs < auditIntervalMs) return 0
+      lastAuditAtMs = performance.now()
+      const since = earlier(auditedUntil ?? watermark, watermark).getTime() - auditReachMs
+      const until = new Date(watermark.getTime() - 1)
+      audit = readUnsettled(pool, { after: positionAt(new Date(since)), until, limit: pageSize })
+      auditedUntil = watermark
     }
-    if (finds > 0) log.error({ finds }, 'unsettled transfers were found behind the watermark')
-    lastAuditAtMs = performance.now()
-    auditedUntil = watermark
-    return finds
+    try {
+      const { value: page } = await audit.next()
+      if (page === undefined) {
+        audit = undefined
+        return 0
+      }
+      if (page.length === 0) return 0
+      await ringEach(page)
+      log.error({ finds: page.length }, 'unsettled transfers were found behind the watermark')
+      return page.length
+    } catch (error) {
+      log.warn({ error }, 'an audit behind the watermark could not be ended')
+      audit = undefined
+      return 0
+    }
   }
 
   return {
@@ -247,6 +262,17 @@ export function createSweeper(options: SweeperOptions): Sweeper {
   }
 }
 
-function later(a: Date, b: Date): Date {
-  return a > b ? a : b
+/** A minute: within it somebody sweeps, also after a failover. */
+const lookBackMs = 60_000
+
+/**
+ * A watermark ahead of the horizon is of a clock that was put back, as by a failover to a machine
+ * whose clock is behind: what has been accepted since then lies below it.
+ */
+function lookFrom(watermark: Date, horizon: Date): Date {
+  return watermark > horizon ? new Date(horizon.getTime() - lookBackMs) : watermark
+}
+
+function earlier(a: Date, b: Date): Date {
+  return a < b ? a : b
 }

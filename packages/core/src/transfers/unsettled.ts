@@ -53,7 +53,7 @@ export async function recordSweep(
 ): Promise<boolean> {
   const { rowCount } = await db.query(
     `UPDATE sweeps
-        SET watermark = greatest(watermark, $3), oldest_unsettled_at = $4, deferred_count = $5,
+        SET watermark = $3, oldest_unsettled_at = $4, deferred_count = $5,
             audit_finds = audit_finds + $6, swept_at = clock_timestamp()
       WHERE name = $1 AND holder = $2`,
     [
@@ -107,7 +107,10 @@ export async function readHorizon(db: Queryable): Promise<{ now: Date; horizon: 
 export async function requireSight(db: Queryable): Promise<void> {
   const { rowCount } = await db.query(
     `SELECT FROM pg_stat_activity
-      WHERE datname = current_database() AND query = '<insufficient privilege>' LIMIT 1`,
+      WHERE datname = current_database() AND query = '<insufficient privilege>'
+        -- Workers of autovacuum are nobody's, and write nothing of ours.
+        AND usesysid IS NOT NULL
+      LIMIT 1`,
   )
   if (rowCount === 0) return
   throw new Error(
@@ -164,6 +167,40 @@ export async function findUnsettled(
     ],
   )
   return rows
+}
+
+/** 50,000: a statement looks at no more, however long the range is, and takes a fraction of a second. */
+const keysPerSlice = 50_000
+
+/**
+ * The same for a range of any length, page by page; a page may be empty. The range is cut into slices
+ * of so many keys, whether these are settled or not.
+ */
+export async function* readUnsettled(
+  db: Queryable,
+  range: { after: UnsettledPosition; until: Date; overdueSince?: Date; limit: number },
+): AsyncGenerator<Unsettled[]> {
+  let { after } = range
+  for (;;) {
+    const end = await endOfSlice(db, after.dueAt, range.until)
+    let page: Unsettled[]
+    do {
+      page = await findUnsettled(db, { ...range, after, until: end })
+      yield page
+      after = page.at(-1) ?? after
+    } while (page.length === range.limit)
+    if (end.getTime() >= range.until.getTime()) return
+    after = positionAt(new Date(end.getTime() + 1))
+  }
+}
+
+async function endOfSlice(db: Queryable, from: Date, until: Date): Promise<Date> {
+  const { rows } = await db.query<{ due_at: Date }>(
+    `SELECT due_at FROM idempotency_keys WHERE due_at >= $1 AND due_at <= $2
+      ORDER BY due_at OFFSET $3 LIMIT 1`,
+    [from, until, keysPerSlice],
+  )
+  return rows[0]?.due_at ?? until
 }
 
 /** Deferred commands whose next attempt is due, oldest first. */
