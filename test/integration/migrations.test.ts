@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createPool, type Pool } from '@payonce/core/db/client'
+import { createCommandPartitions, pruneCommands } from '@payonce/core/db/command-partitions'
 import { migrateDatabase } from '@payonce/core/db/migrate'
 import { migrateQueue } from '@payonce/core/queue/queues'
 import { readHorizon } from '@payonce/core/transfers/unsettled'
@@ -54,6 +55,36 @@ describe('migrating', () => {
     const namespace = 'payonce_queue'
     await Promise.all([1, 2, 3].map(() => migrateQueue({ databaseUrl, namespace })))
     await migrateQueue({ databaseUrl, namespace })
+  })
+
+  test('and pruning make and drop no month while somebody reads the table, and say so', async () => {
+    const databaseUrl = await createEmptyDatabase()
+    await migrateDatabase({ databaseUrl })
+    const [client, reader] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
+    await Promise.all([client.connect(), reader.connect()])
+    try {
+      const { rows } = await client.query<{ name: string }>(
+        `SELECT inhrelid::regclass::text AS name FROM pg_inherits
+          WHERE inhparent = 'commands'::regclass AND inhrelid::regclass::text ~ '\\d$'
+          ORDER BY name`,
+      )
+      const last = rows.at(-1)?.name
+      await client.query(`DROP TABLE ${last}`)
+      await client.query(`ALTER TABLE ${rows[0]?.name} RENAME TO commands_2020_01`)
+      await reader.query('BEGIN')
+      await reader.query('SELECT FROM commands')
+      const busy = await createCommandPartitions(client)
+      expect(busy).toContain(last)
+      const old = { dropped: [], kept: [], busy: ['commands_2020_01'] }
+      expect(await pruneCommands(client, { retentionDays: 90 })).toEqual(old)
+
+      await reader.query('ROLLBACK')
+      const done = { dropped: ['commands_2020_01'], kept: [], busy: [] }
+      expect(await pruneCommands(client, { retentionDays: 90 })).toEqual(done)
+      expect(await createCommandPartitions(client)).toEqual([])
+    } finally {
+      await Promise.all([client.end(), reader.end()])
+    }
   })
 
   test('waits for the one that is at it', async () => {
@@ -245,6 +276,24 @@ describe('a role that owns nothing', () => {
       /DELETE|TRUNCATE|TRIGGER|REFER/.test(privileges),
     )
     expect(removing.map(({ table }) => table)).toEqual(['deferred'])
+  })
+
+  test('keeps what it has at every moment in which the migration is run again', async () => {
+    const tables = 'account_limits, accounts, commands, deferred, entries, settlements, transfers'
+    const over = new AbortController()
+    const migrated = migrateDatabase({ databaseUrl: stores.databaseUrl, grantTo: role }).finally(
+      () => over.abort(),
+    )
+    while (!over.signal.aborted) await app.query(`SELECT FROM ${tables} LIMIT 0`)
+    await migrated
+  })
+
+  test('is not the one that migrates, whose rights would be taken away', async () => {
+    const { rows } = await owner.query<{ user: string }>('SELECT current_user AS user')
+    const grantTo = rows[0]?.user
+    await expect(migrateDatabase({ databaseUrl: stores.databaseUrl, grantTo })).rejects.toThrow(
+      'the role that migrates',
+    )
   })
 
   test('gets no more than that when the migration is run again', async () => {

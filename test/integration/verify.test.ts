@@ -270,6 +270,22 @@ describe('npm run verify', () => {
       `UPDATE entries SET created_at = created_at - interval '1 day' WHERE ${lastEntry}`,
     ],
     [
+      'the time of an entry lies in the future, where nothing is judged',
+      'entries_form_a_chain',
+      `UPDATE entries SET created_at = now() + interval '1 day' WHERE ${lastEntry}`,
+    ],
+    [
+      'a settlement is dated in the future',
+      'chains_are_whole',
+      `UPDATE settlements SET settled_at = now() + interval '1 day'
+        WHERE (chain, position) = (SELECT chain, position FROM settlements LIMIT 1)`,
+    ],
+    [
+      'a transfer was settled in the future',
+      'statuses_are_consistent',
+      `UPDATE transfers SET settled_at = now() + interval '1 day' WHERE ${one('transfers')}`,
+    ],
+    [
       'held is off by one',
       'held_is_open_holds',
       `UPDATE accounts SET held = held + 1 WHERE ${one('accounts', 'balance > held')}`,

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { appendFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -120,6 +121,18 @@ describe('npm run submit', { timeout: 60_000 }, () => {
     expect(result.stderr).toMatch(/SIGINT was received\. Run the same command again/)
     expect(result.stdout).toMatch(/^not answered +\d+$/m)
   })
+
+  it('stops when the file changes while it is sent', async () => {
+    const double = await start()
+    // More than what is read ahead.
+    const file = await bigFile(12_000)
+    const args = [file, '--currency', 'EUR', '--url', double.url, '--key', 'k']
+    const grow = () => appendFileSync(file, '12000,p1,r,1.00\n')
+    const result = await submitUntil(() => double.transfers.size >= 300, grow, args)
+    expect(result.code).toBe(1)
+    expect(result.stderr).toMatch(/The file has changed since it was checked/)
+    expect(double.transfers.size).toBeLessThanOrEqual(12_000)
+  })
 })
 
 async function start(options: DoubleOptions = {}): Promise<Double> {
@@ -140,14 +153,15 @@ function submit(...args: string[]): Promise<Ended> {
   return submitUntil(() => false, 'SIGKILL', args)
 }
 
-/** Runs the command, and sends it the signal as soon as `isTime`. */
-function submitUntil(isTime: () => boolean, signal: NodeJS.Signals, args: string[]) {
+/** Runs the command, and sends it the signal, or does something else, as soon as `isTime`. */
+function submitUntil(isTime: () => boolean, what: NodeJS.Signals | (() => void), args: string[]) {
   return new Promise<Ended>((resolve, reject) => {
     const child = spawn(process.execPath, ['--import', 'tsx', main, ...args])
     const timer = setInterval(() => {
       if (!isTime()) return
       clearInterval(timer)
-      child.kill(signal)
+      if (typeof what === 'string') child.kill(what)
+      else what()
     }, 1)
     let stdout = ''
     let stderr = ''

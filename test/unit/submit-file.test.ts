@@ -30,6 +30,15 @@ describe('rows', () => {
     ])
   })
 
+  it('may be quoted otherwise, and the other quote stays what it is', async () => {
+    const path = await file('quoted.csv', `a,'He said "hi"'\nb,'it''s'\n`)
+    const rows = await all(readRows(path, { delimiter: ',', quote: "'", encoding: 'utf-8' }))
+    expect(rows.map(({ fields }) => fields)).toEqual([
+      ['a', 'He said "hi"'],
+      ['b', "it's"],
+    ])
+  })
+
   it('are trimmed, and a quote is a plain character where there is no quoting', async () => {
     const path = await file('rows.tsv', '1\t 5" disk \t  \n2\t"x"\ty\n')
     expect(await all(readRows(path, { delimiter: '\t', quote: null, encoding: 'utf-8' }))).toEqual([

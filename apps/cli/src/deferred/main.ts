@@ -49,7 +49,7 @@ async function list(pool: Pool): Promise<void> {
   for (const deferred of await listDeferred(pool, longestList)) {
     console.log(
       [
-        encodeId('transfer', deferred.transferId),
+        encodeId(deferred.isBatch ? 'batch' : 'transfer', deferred.transferId),
         deferred.reason,
         deferred.attempts,
         deferred.lastCode,
@@ -60,6 +60,11 @@ async function list(pool: Pool): Promise<void> {
 }
 
 async function fail(pool: Pool, ledgerSecret: string | undefined, text: string): Promise<void> {
+  if (decodeId('batch', text) !== undefined) {
+    throw new UsageError(
+      `${text} is an atomic batch: it settles when its cause is put right\n${usage}`,
+    )
+  }
   const id = decodeId('transfer', text)
   if (id === undefined) {
     throw new UsageError(`${text.slice(0, 60)} is no id of a transfer: see list\n${usage}`)

@@ -14,6 +14,9 @@ import { submitOrders, type NumberedOrder } from './submit.ts'
 import { allSucceeded, createTally, renderTable, sum, type Tally } from './tally.ts'
 import { usage } from './usage.ts'
 
+/** A look takes microseconds, and a file that grows is noticed before much of it is sent. */
+const linesBetweenLooks = 1_000
+
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -117,16 +120,22 @@ async function* ordersToSend(
   checked: CheckedFile,
 ): AsyncGenerator<NumberedOrder> {
   try {
-    if ((await fileVersion(file.path)) !== checked.version) throw new FileError('is not the same')
+    await requireSame({ file, checked })
     for await (const { line, order, problem } of readOrders(file)) {
       if (order === undefined) throw new FileError(problem, line)
+      if (line % linesBetweenLooks === 0) await requireSame({ file, checked })
       if (!checked.repeated.has(line)) yield { line, order }
     }
+    await requireSame({ file, checked })
   } catch (error) {
     if (!(error instanceof FileError)) throw error
     const at = error.line === undefined ? 'it' : `line ${error.line}:`
     throw new Stopped(`The file has changed since it was checked; ${at} ${error.message}.`)
   }
+}
+
+async function requireSame({ file, checked }: { file: { path: string }; checked: CheckedFile }) {
+  if ((await fileVersion(file.path)) !== checked.version) throw new FileError('is not the same')
 }
 
 function report(

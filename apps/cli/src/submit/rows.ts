@@ -50,6 +50,7 @@ function createSplitter(form: RowForm) {
   const parser = parse({
     delimiter: form.delimiter,
     quote: form.quote,
+    escape: form.quote,
     bom: true,
     record_delimiter: ['\r\n', '\n'],
     relax_column_count: true,

@@ -1,4 +1,4 @@
-import type { Client } from 'pg'
+import { DatabaseError, type Client } from 'pg'
 
 /*
  * Payloads of accepted requests are kept for a time; keys, fingerprints and ids for ever. A payload
@@ -11,6 +11,8 @@ export type PruneResult = {
   dropped: string[]
   /** Partitions that are old enough, and still hold a command that is not settled. */
   kept: string[]
+  /** Partitions that somebody else was reading, such as a dump: the next run drops them. */
+  busy: string[]
 }
 
 /** Three months ahead, so that a missed run or two of this does not matter. */
@@ -19,9 +21,11 @@ const monthsAhead = 3
 /**
  * Makes the partitions of this month and the next ones. What was accepted where no partition was
  * stays in the default one, and is kept for ever. Postgres refuses a partition for such a month
- * afterwards, so that it gets none: it must not keep anybody from migrating.
+ * afterwards, so that it gets none: it must not keep anybody from migrating. Returns those that could
+ * not be made, since somebody was reading all the while.
  */
-export async function createCommandPartitions(client: Client): Promise<void> {
+export async function createCommandPartitions(client: Client): Promise<string[]> {
+  const busy: string[] = []
   const { rows } = await client.query<{ month: string; low: string; high: string }>(
     `SELECT to_char(month, 'YYYY_MM') AS month, ${lowestIdAt('month')} AS low,
             ${lowestIdAt("month + interval '1 month'")} AS high
@@ -35,12 +39,37 @@ export async function createCommandPartitions(client: Client): Promise<void> {
     [monthsAhead],
   )
   for (const { month, low, high } of rows) {
-    await client.query(
-      `CREATE TABLE ${client.escapeIdentifier(`commands_${month}`)} PARTITION OF commands
-         FOR VALUES FROM (${client.escapeLiteral(low)}) TO (${client.escapeLiteral(high)})`,
+    const isMade = await unlessBusy(client, () =>
+      client.query(
+        `CREATE TABLE ${client.escapeIdentifier(`commands_${month}`)} PARTITION OF commands
+           FOR VALUES FROM (${client.escapeLiteral(low)}) TO (${client.escapeLiteral(high)})`,
+      ),
     )
+    if (!isMade) busy.push(`commands_${month}`)
+  }
+  return busy
+}
+
+/**
+ * 2 s: these changes wait for whoever reads the table, a dump for example, and everybody else waits
+ * behind them. Rather than stop all payments they give up, and the next run does it. Returns whether
+ * it was done.
+ */
+async function unlessBusy(client: Client, change: () => Promise<unknown>): Promise<boolean> {
+  await client.query(`SET lock_timeout = '2s'`)
+  try {
+    await change()
+    return true
+  } catch (error) {
+    if (error instanceof DatabaseError && error.code === lockNotAvailable) return false
+    throw error
+  } finally {
+    await client.query('RESET lock_timeout')
   }
 }
+
+/** SQLSTATE lock_not_available: what `lock_timeout` ends a statement with. */
+const lockNotAvailable = '55P03'
 
 /** The smallest uuid of version 7 of a moment: its first 48 bits are the milliseconds since 1970. */
 function lowestIdAt(moment: string): string {
@@ -66,18 +95,12 @@ export async function pruneCommands(
       ORDER BY partition`,
     [retentionDays],
   )
-  // 2 s: a drop waits for those who read the table; rather than queue everybody behind it, it gives
-  // up and is done by the next run.
-  await client.query(`SET lock_timeout = '2s'`)
-  const result: PruneResult = { dropped: [], kept: [] }
-  for (const { partition } of rows) {
-    const list = (await dropIfSettled(client, partition)) ? result.dropped : result.kept
-    list.push(partition)
-  }
+  const result: PruneResult = { dropped: [], kept: [], busy: [] }
+  for (const { partition } of rows) result[await dropIfSettled(client, partition)].push(partition)
   return result
 }
 
-async function dropIfSettled(client: Client, partition: string): Promise<boolean> {
+async function dropIfSettled(client: Client, partition: string): Promise<keyof PruneResult> {
   const name = client.escapeIdentifier(partition)
   const { rows } = await client.query(
     `SELECT FROM ${name} AS commands
@@ -86,7 +109,7 @@ async function dropIfSettled(client: Client, partition: string): Promise<boolean
                            AND transfers.id = commands.id)
       LIMIT 1`,
   )
-  if (rows.length > 0) return false
-  await client.query(`DROP TABLE ${name}`)
-  return true
+  if (rows.length > 0) return 'kept'
+  const isDropped = await unlessBusy(client, () => client.query(`DROP TABLE ${name}`))
+  return isDropped ? 'dropped' : 'busy'
 }

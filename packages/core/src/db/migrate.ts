@@ -17,9 +17,10 @@ export type MigrateOptions = {
 
 /**
  * Brings the database to the schema of this version. Safe to run at any time and by several
- * processes at once: they take turns, and the later ones find nothing to do.
+ * processes at once: they take turns, and the later ones find nothing to do. Returns the partitions of
+ * months to come that are left to a later run, since somebody was reading the table.
  */
-export async function migrateDatabase(options: MigrateOptions): Promise<void> {
+export async function migrateDatabase(options: MigrateOptions): Promise<string[]> {
   const client = new Client({
     connectionString: options.databaseUrl,
     application_name: 'payonce-migrate',
@@ -29,8 +30,9 @@ export async function migrateDatabase(options: MigrateOptions): Promise<void> {
     // drizzle's migrator takes no lock of its own: two at once would both create the tables.
     await client.query('SELECT pg_advisory_lock($1)', [migrationLock])
     await migrate(drizzle(client), { migrationsFolder })
-    await createCommandPartitions(client)
+    const left = await createCommandPartitions(client)
     if (options.grantTo !== undefined) await grantAccess(client, options.grantTo)
+    return left
   } finally {
     await client.end()
   }
@@ -66,10 +68,20 @@ const grants: Record<string, string> = {
   webhook_secrets: 'SELECT, INSERT, UPDATE (expires_at)',
 }
 
+/** In one transaction: processes that run meanwhile never find a right taken away. */
 async function grantAccess(client: Client, role: string): Promise<void> {
+  const { rowCount } = await client.query('SELECT WHERE current_user = $1', [role])
+  if (rowCount !== 0) {
+    throw new Error(
+      `APP_DATABASE_ROLE is ${role}, the role that migrates: it owns the tables and needs no grant. ` +
+        'Leave it out, or name another role for API and worker.',
+    )
+  }
   const grantee = client.escapeIdentifier(role)
+  await client.query('BEGIN')
   for (const [table, privileges] of Object.entries(grants)) {
     await client.query(`REVOKE ALL ON ${client.escapeIdentifier(table)} FROM ${grantee}`)
     await client.query(`GRANT ${privileges} ON ${client.escapeIdentifier(table)} TO ${grantee}`)
   }
+  await client.query('COMMIT')
 }

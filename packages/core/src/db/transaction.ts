@@ -1,3 +1,4 @@
+import { DatabaseError } from 'pg'
 import { AmbiguousCommitError } from './transient.ts'
 import type { Pool, Tx } from './client.ts'
 
@@ -67,13 +68,20 @@ async function commit(tx: Tx): Promise<void> {
 
 /** Returns an error where the connection can no longer be trusted and must be thrown away. */
 async function rollBack(tx: Tx, reason: unknown): Promise<Error | undefined> {
-  if (reason instanceof AmbiguousCommitError || isReadTimeout(reason)) return reason
+  if (reason instanceof AmbiguousCommitError || isReadTimeout(reason) || isReadOnly(reason)) {
+    return reason
+  }
   try {
     await tx.query('ROLLBACK')
     return undefined
   } catch (error) {
     return error instanceof Error ? error : new Error('ROLLBACK failed')
   }
+}
+
+/** The other side is a standby: a new connection may find the primary, this one never will. */
+function isReadOnly(error: unknown): error is Error {
+  return error instanceof DatabaseError && error.code === '25006'
 }
 
 /** After a read time-out the connection is still busy with the old statement. */

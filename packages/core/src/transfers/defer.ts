@@ -50,7 +50,9 @@ export async function defer(
      )
      INSERT INTO transfer_attempts (tenant_id, transfer_id, attempt, worker, code, attempted_at)
      SELECT $1, $2, attempts, $9, $4, clock_timestamp() FROM put_aside
-      WHERE attempts <= ${maxRecordedAttempts}`,
+      WHERE attempts <= ${maxRecordedAttempts}
+     -- The deferral may have been ended, and begins anew.
+     ON CONFLICT DO NOTHING`,
     [
       tenantId,
       transferId,
@@ -64,6 +66,9 @@ export async function defer(
     ],
   )
 }
+
+/** What is left sleeping comes with the next credit, or at its own time. */
+const wokenAtATime = 1_000
 
 /**
  * Makes another attempt due at once for what waits for funds of these accounts. `awaited` names, by
@@ -79,10 +84,14 @@ export async function wakeWaiting(
   if (woken.length === 0) return
   await tx.query(
     `UPDATE deferred SET next_due_at = clock_timestamp()
-       FROM unnest($1::uuid[], $2::uuid[]) AS enriched (tenant_id, account_id)
-      WHERE deferred.tenant_id = enriched.tenant_id
-        AND deferred.awaits_account = enriched.account_id`,
-    [woken.map(({ tenantId }) => tenantId), woken.map(({ id }) => id)],
+       FROM (SELECT deferred.tenant_id, transfer_id
+               FROM unnest($1::uuid[], $2::uuid[]) AS enriched (tenant_id, account_id)
+               JOIN deferred ON deferred.tenant_id = enriched.tenant_id
+                            AND deferred.awaits_account = enriched.account_id
+              WHERE next_due_at > clock_timestamp()
+              LIMIT $3) AS woken
+      WHERE deferred.tenant_id = woken.tenant_id AND deferred.transfer_id = woken.transfer_id`,
+    [woken.map(({ tenantId }) => tenantId), woken.map(({ id }) => id), wokenAtATime],
   )
 }
 
@@ -103,14 +112,21 @@ export type Deferred = TransferRef & {
   attempts: number
   lastCode: string
   nextDueAt: Date
+  /** It is an atomic batch, and the id is the batch's. */
+  isBatch: boolean
 }
+
+const deferredColumns = `
+  tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts, last_code AS "lastCode",
+  next_due_at AS "nextDueAt",
+  EXISTS (SELECT FROM transfer_batches AS batches
+           WHERE batches.tenant_id = deferred.tenant_id
+             AND batches.id = deferred.transfer_id) AS "isBatch"`
 
 /** What is put aside, those first that are tried next. */
 export async function listDeferred(db: Queryable, limit: number): Promise<Deferred[]> {
   const { rows } = await db.query<Deferred>(
-    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
-            last_code AS "lastCode", next_due_at AS "nextDueAt"
-       FROM deferred ORDER BY next_due_at, transfer_id LIMIT $1`,
+    `SELECT ${deferredColumns} FROM deferred ORDER BY next_due_at, transfer_id LIMIT $1`,
     [limit],
   )
   return rows
@@ -122,9 +138,7 @@ export async function findDeferred(
   transferId: string,
 ): Promise<Deferred | undefined> {
   const { rows } = await db.query<Deferred>(
-    `SELECT tenant_id AS "tenantId", transfer_id AS "transferId", reason, attempts,
-            last_code AS "lastCode", next_due_at AS "nextDueAt"
-       FROM deferred WHERE transfer_id = $1`,
+    `SELECT ${deferredColumns} FROM deferred WHERE transfer_id = $1`,
     [transferId],
   )
   return rows[0]

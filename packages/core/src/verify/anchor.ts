@@ -1,3 +1,4 @@
+import { CHAIN_COUNT } from '../ledger/seal.ts'
 import type { Reader } from './pages.ts'
 
 /** The end of a chain of seals: kept elsewhere, it shows later that nothing of it was cut off. */
@@ -23,7 +24,10 @@ export function parseAnchor(text: string): ChainHead[] {
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map(parseHead)
-  if (heads.length === 0) throw new Error('the anchor names no chain')
+  const chains = new Set(heads.map(({ chain }) => chain)).size
+  if (chains !== CHAIN_COUNT) {
+    throw new Error(`the anchor names ${chains} chains of ${CHAIN_COUNT}: it was cut off`)
+  }
   return heads
 }
 

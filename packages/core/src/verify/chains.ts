@@ -1,5 +1,5 @@
 import { firstUuid, readPages } from './pages.ts'
-import type { Check } from './check.ts'
+import { isJudged, type Check } from './check.ts'
 
 type EntryRow = {
   tenant_id: string
@@ -19,7 +19,7 @@ const entriesPerPage = 5_000
 
 /** Follows every account's entries from the first, and lays each down beside its settlement. */
 export async function checkChains(check: Check): Promise<void> {
-  const { read, findings, slices, horizon, onProgress } = check
+  const { read, findings, slices, onProgress } = check
   const pages = readPages<EntryRow>(entriesPerPage, (after, limit) =>
     read(
       `SELECT entries.*, accounts.currency,
@@ -44,7 +44,8 @@ export async function checkChains(check: Check): Promise<void> {
       const previous = isSameAccount(before, entry) ? before : undefined
       before = entry
       // Behind the horizon an account's entries may still be coming.
-      if (entry.created_at >= horizon) continue
+      const row = { rule: 'entries_form_a_chain', table: 'entries', ids: idsOf(entry) } as const
+      if (!isJudged(check, entry.created_at, row)) continue
       checked++
       checkLink(findings, previous, entry)
       const { lowest_limit, balance_after } = entry

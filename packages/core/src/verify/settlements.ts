@@ -1,7 +1,7 @@
 import { CHAIN_COUNT } from '../ledger/seal.ts'
 import { readPages } from './pages.ts'
 import type { ChainHead } from './anchor.ts'
-import type { Check } from './check.ts'
+import { isJudged, type Check } from './check.ts'
 
 type SettlementRow = {
   chain: number
@@ -22,7 +22,7 @@ const settlementsPerPage = 2_000
  * beside its rows. Throws where seals are keyed and no secret is given: then nothing can be said.
  */
 export async function checkSettlements(check: Check, anchor: readonly ChainHead[]): Promise<void> {
-  const { read, findings, slices, horizon, ledgerSecret, onProgress } = check
+  const { read, findings, slices, ledgerSecret, onProgress } = check
   const pages = readPages<SettlementRow>(settlementsPerPage, (after, limit) =>
     read(
       `SELECT chain, position, id, is_keyed, cardinality(transfer_ids) AS transfer_count, settled_at
@@ -38,7 +38,8 @@ export async function checkSettlements(check: Check, anchor: readonly ChainHead[
       before = settlement
       if (settlement.is_keyed && ledgerSecret === undefined) throw new MissingSecretError()
       checkLink(findings, previous, settlement)
-      if (settlement.settled_at >= horizon) continue
+      const row = { rule: 'chains_are_whole', ...nameOf(settlement) } as const
+      if (!isJudged(check, settlement.settled_at, row)) continue
       slices.append('settlements', settlement.settled_at, [
         settlement.chain,
         settlement.position,

@@ -1,5 +1,5 @@
 import { firstUuid, readPages } from './pages.ts'
-import type { Check } from './check.ts'
+import { isJudged, type Check } from './check.ts'
 
 type TransferRow = {
   tenant_id: string
@@ -35,7 +35,7 @@ const movedByChild = `coalesce(children.amount, (
  * it belongs to. What changes later (holds, sums of children) is compared within one statement.
  */
 export async function checkTransfers(check: Check): Promise<void> {
-  const { read, findings, slices, horizon, onProgress } = check
+  const { read, findings, slices, onProgress } = check
   const pages = readPages<TransferRow>(transfersPerPage, (after, limit) =>
     read(
       `SELECT transfers.tenant_id, transfers.id, transfers.idempotency_key, transfers.kind,
@@ -72,7 +72,9 @@ export async function checkTransfers(check: Check): Promise<void> {
     ),
   )
   for await (const rows of pages) {
-    const settled = rows.filter(({ settled_at }) => settled_at < horizon)
+    const settled = rows.filter((transfer) =>
+      isJudged(check, transfer.settled_at, { rule: 'statuses_are_consistent', ...rowOf(transfer) }),
+    )
     for (const transfer of settled) {
       checkKey(findings, transfer)
       checkFamily(findings, transfer)

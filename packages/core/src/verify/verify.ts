@@ -44,7 +44,9 @@ export async function verify(options: VerifyOptions): Promise<Verdict> {
   const read = createReader(pool)
   await requireSight(pool)
   const heads = await readHeads(read)
-  const { horizon } = await readHorizon(pool)
+  const { now, horizon } = await readHorizon(pool)
+  const readAtMs = performance.now()
+  const latest = () => new Date(now.getTime() + performance.now() - readAtMs + leewayMs)
   const slices = new Slices(await countSlices(read))
   const findings = new Findings()
 
@@ -52,7 +54,7 @@ export async function verify(options: VerifyOptions): Promise<Verdict> {
     let rows = 0
     onProgress?.(step, rows)
     const tell = (more: number) => onProgress?.(step, (rows += more))
-    await work({ read, findings, slices, horizon, ledgerSecret, onProgress: tell })
+    await work({ read, findings, slices, horizon, latest, ledgerSecret, onProgress: tell })
   }
 
   try {
@@ -69,6 +71,8 @@ export async function verify(options: VerifyOptions): Promise<Verdict> {
   return { findings: findings.all(), faults: findings.faults, horizon, heads }
 }
 
+/** A minute: two clocks may run apart by so much while everything is looked at. */
+const leewayMs = 60_000
 /** 10,000 entries, which are some 10 MB in memory; above 80 million of them, slices grow. */
 const entriesPerSlice = 10_000
 /** An entry takes so many bytes of its table at least. */
