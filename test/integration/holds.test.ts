@@ -1,3 +1,5 @@
+import { inTransaction } from '@payonce/core/db/transaction'
+import { readCommands } from '@payonce/core/transfers/load'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { assertBooksHold } from '../support/books.ts'
 import { startPayonce, uuidOf, type Payonce } from '../support/payonce.ts'
@@ -589,6 +591,22 @@ describe('a child that is sent while its parent is queued', () => {
     expect(await moneyOf(pair.source)).toEqual([965, 40, 925])
     await follow('release', parent.id)
     await assertBooksHold(payonce.db)
+  })
+
+  test('and comes with another child of it is loaded with one parent', async () => {
+    const pair = await openPair()
+    const { client, db, id: tenantId } = payonce
+    const { body: parent } = await client.send({ ...pair, amount: 100, hold: true })
+    const children = [
+      (await client.follow('capture', parent.id, { amount: 60 })).body,
+      (await client.follow('capture', parent.id, { amount: 40 })).body,
+    ]
+    const refs = children.map(({ id }) => ({ tenantId, transferId: uuidOf(id) }))
+    const { commands } = await inTransaction(db, {}, (tx) => readCommands(tx, refs))
+    expect(commands.map(({ id }) => id)).toEqual([parent, ...children].map(({ id }) => uuidOf(id)))
+    await payonce.settle(...children)
+    expect(await client.read(parent.id)).toMatchObject({ captured_amount: 100 })
+    await assertBooksHold(db)
   })
 
   test('and which is canceled first, fails', async () => {

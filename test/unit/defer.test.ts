@@ -92,7 +92,7 @@ describe('an account that has more to spend than before', () => {
   }
 
   it('makes the next attempt of what waits for it due', async () => {
-    expect(await wake([enriched], awaited)).toEqual([[[tenantId], [alice]]])
+    expect(await wake([enriched], awaited)).toEqual([[[tenantId], [alice], 1_000]])
   })
 
   it.each<[string, readonly AccountState[], readonly string[]]>([

@@ -1,3 +1,4 @@
+import { DatabaseError } from 'pg'
 import { describe, expect, it } from 'vitest'
 import { inTransaction } from '@payonce/core/db/transaction'
 import { AmbiguousCommitError, isTransient } from '@payonce/core/db/transient'
@@ -113,6 +114,14 @@ describe('a transaction', () => {
     await expect(attempt).rejects.toBe(readTimeout)
     expect(scripted.released).toEqual([readTimeout])
     expect(scripted.statements).not.toContain('ROLLBACK')
+  })
+
+  it('on a standby throws its connection away: the next one may find the primary', async () => {
+    const readOnly = Object.assign(new DatabaseError('read-only', 0, 'error'), { code: '25006' })
+    const scripted = createPool({ UPDATE: failing(readOnly) })
+    const attempt = inTransaction(scripted.pool, {}, (tx) => tx.query('UPDATE something'))
+    await expect(attempt).rejects.toBe(readOnly)
+    expect(scripted.released).toEqual([readOnly])
   })
 
   it('that cannot be rolled back throws its connection away, and tells why it failed at first', async () => {

@@ -18,7 +18,7 @@ import { inspectQueue } from '@payonce/core/queue/inspect'
 import { createSettlementQueue } from '@payonce/core/queue/queues'
 import { ACCEPTANCE_CONNECTIONS, createAccepter } from '@payonce/core/transfers/accept'
 import { acceptBatch } from '@payonce/core/transfers/batch'
-import { readSweepState } from '@payonce/core/transfers/unsettled'
+import { readHorizon, readSweepState } from '@payonce/core/transfers/unsettled'
 import { createWatcher } from '@payonce/core/transfers/watch'
 import { createDefaultSecretCheck } from '@payonce/core/webhooks/secret'
 import { createApp } from './app.ts'
@@ -81,6 +81,8 @@ export async function startApi(
   })
   await requireDurability(pool)
   await requireLedgerSecret(pool, config.LEDGER_SECRET)
+  // Before the first answer: this machine's own clock may be wrong by hours.
+  clock.observe((await readHorizon(pool)).now)
   const queue = createSettlementQueue({
     databaseUrl,
     redisUrl: config.REDIS_URL,

@@ -29,6 +29,9 @@ import { validateBody, validateQuery } from '../validate.ts'
 import { viewEntry, viewList } from '../views.ts'
 import type { Deps, Env } from '../deps.ts'
 
+/** Behind every entry. */
+const endOfTime = new Date('9999-12-31T23:59:59Z')
+
 export function accountRoutes(
   deps: Pick<Deps, 'pool' | 'newId' | 'clock' | 'metrics' | 'replayCounter'>,
 ): Hono<Env> {
@@ -128,8 +131,8 @@ export function accountRoutes(
   routes.get('/:id/balance', async function readBalance(c) {
     const { at } = validateQuery(balanceQuery, c.req.queries())
     const account = await requireAccount(c)
-    const time = at ?? new Date(clock.nowMs())
-    const point = { tenantId: account.tenantId, accountId: account.id, at: time }
+    // Without a time, all that is settled counts: whoever has read `succeeded` finds it here.
+    const point = { tenantId: account.tenantId, accountId: account.id, at: at ?? endOfTime }
     const { balance, seq } = await readBalanceAt(pool, point)
     return c.json({
       object: 'balance',
@@ -137,7 +140,7 @@ export function accountRoutes(
       currency: account.currency,
       balance: Number(balance),
       seq: Number(seq),
-      at: time.toISOString(),
+      at: (at ?? new Date(clock.nowMs())).toISOString(),
     })
   })
 

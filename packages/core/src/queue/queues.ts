@@ -319,6 +319,10 @@ function postgresConnection({ databaseUrl, namespace }: QueueOptions, max: numbe
     schema: namespace,
     max,
     migrate: false,
+    // A host that is gone without a word is noticed in seconds, and not when TCP gives up.
+    query_timeout: 15_000,
+    connectionTimeoutMillis: 3_000,
+    keepAlive: true,
     Client: HeardClient,
   }
 }

@@ -29,13 +29,19 @@ export async function readCommands(tx: Tx, refs: readonly TransferRef[]): Promis
   return { ...loaded, commands: loaded.commands.toSorted(byAcceptance) }
 }
 
+/** Each once: the children of one parent may come together. */
 function parentRefs(
   commands: readonly AcceptedCommand[],
   known: ReadonlySet<string>,
 ): TransferRef[] {
-  return commands.flatMap(({ tenantId, command: { parentId } }) =>
-    parentId === null || known.has(parentId) ? [] : [{ tenantId, transferId: parentId }],
-  )
+  const parents = new Map<string, TransferRef>()
+  for (const { tenantId, command } of commands) {
+    const { parentId } = command
+    if (parentId !== null && !known.has(parentId)) {
+      parents.set(parentId, { tenantId, transferId: parentId })
+    }
+  }
+  return [...parents.values()]
 }
 
 /** Of commands of one moment, parents come before their children. */

@@ -95,6 +95,7 @@ export function createSettler(options: SettlerOptions): Settler {
     if (batch.isAtomic) await settleAtomically(ref)
     else await settleItems(ref, batch.items)
     await completeBatch(pool, ref)
+    if (!batch.isAtomic) await endDeferral(pool, { ...ref, transferId: ref.batchId })
   }
 
   async function settleItems(ref: BatchRef, items: readonly string[]): Promise<void> {
