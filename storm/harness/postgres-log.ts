@@ -9,7 +9,7 @@ export type PostgresLog = {
 
 export type Deadlock = {
   /**
-   * BullMQ renews the locks of many jobs in one statement and marks them all in another, in
+   * BullMQ renews the locks of many jobs in one statement and marks or claims them in others, in
    * different orders. Its transactions touch no table of ours, so no transfer waits in such a circle.
    */
   isOfQueue: boolean
@@ -23,7 +23,13 @@ export const tellingSettings = { log_error_verbosity: 'default' }
 /** A message is "2026-11-24 19:50:55.406 UTC [3948] ERROR:  …", and its further lines are indented. */
 const beginsDeadlock = /\bERROR: {2}deadlock detected$/
 const goesOn = /^\s|\] (DETAIL|HINT|CONTEXT):/
-const isOfQueue = /\bCONTEXT: {2}while \w+ tuple \(\d+,\d+\) in relation "job"$/m
+/** Who stood in the circle, and with which statement. */
+const member = /^\tProcess \d+: (.*)$/gm
+/** Each statement of BullMQ's begins with a comment, and none of ours does. */
+const isOfQueue = (text: string) => {
+  const statements = [...text.matchAll(member)].map(([, statement = '']) => statement)
+  return statements.length > 0 && statements.every((statement) => statement.startsWith('-- '))
+}
 
 export function keepPostgresLog(path: string): PostgresLog {
   writeFileSync(path, '')
@@ -37,6 +43,6 @@ export function keepPostgresLog(path: string): PostgresLog {
       if (begins) texts.push(line)
       else if (isInDeadlock) texts.push(`${texts.pop()}\n${line}`)
     },
-    deadlocks: () => texts.map((text) => ({ isOfQueue: isOfQueue.test(text), text })),
+    deadlocks: () => texts.map((text) => ({ isOfQueue: isOfQueue(text), text })),
   }
 }
