@@ -150,6 +150,8 @@ export const firstAndRepeat: readonly Row[] = [
       for (let n = 1; n <= 5; n++) {
         expectReplay(`replay ${n}`, await client.transfer(transferOf(pair), { key }), first)
       }
+      // What a replay has had accepted, and what waits, leaves its traces only later.
+      await expectEffects(context, pair, [transfer])
       expectEqual('what can be seen', await traces(context, pair, transfer.id), before)
     },
   },
