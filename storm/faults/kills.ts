@@ -10,7 +10,7 @@ import type { ManagedProcess } from '../harness/managed-process.ts'
 /** 30 s: under load every place is come by within moments, unless the machine is busy with others. */
 const hitWithinMs = 30_000
 /**
- * 45 s for what is done under a lease: of 15 s for a sweep, of 40 s for an endpoint. Whoever held it
+ * 45 s for what is done under a lease: of 8 s for a sweep, of 40 s for an endpoint. Whoever held it
  * may have been killed a moment ago.
  */
 const hitUnderLeaseWithinMs = 45_000

@@ -7,8 +7,8 @@ import type { Queryable } from './client.ts'
 
 export type Lease = { table: 'sweeps' | 'event_feed'; name: string; holder: string }
 
-/** 15 s: a holder that died is replaced soon, one that merely pauses is not. */
-const duration = `interval '15 s'`
+/** 8 s: a holder that died is replaced soon, one that merely pauses between two looks is not. */
+const duration = `interval '8 s'`
 
 /**
  * Takes or extends a lease, and returns these columns of its row. Undefined while another process
