@@ -231,3 +231,17 @@ describe('a row in deferred that settlement has left behind', () => {
     await assertBooksHold(db)
   })
 })
+
+test('a batch that was put aside once is put aside no more when it is settled', async () => {
+  const { client, db, id: tenantId, world, merchant } = payonce
+  const one = { source: world, destination: merchant, amount: 1 }
+  const { body: batch } = await client.sendBatch({ transfers: [one, one] })
+  await db.query(
+    `INSERT INTO deferred (tenant_id, transfer_id, reason, attempts, last_code, next_due_at)
+     VALUES ($1, $2, 'poison', 1, 'Error', clock_timestamp())`,
+    [tenantId, uuidOf(batch.id)],
+  )
+  await payonce.settle(batch)
+  expect(await deferredRow(batch.id)).toBeUndefined()
+  await assertBooksHold(db)
+})
